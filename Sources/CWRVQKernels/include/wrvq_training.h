@@ -1,0 +1,61 @@
+/*
+ * wrvq_training.h: what CREATE INDEX needs to train a codebook by itself, and
+ * what the command-line tool drives with threads: the same state machine.
+ *
+ * A trainer lives in the caller's memory and consumes a sample of prepared
+ * vectors (scaled; unit length under cosine), which it turns into residuals
+ * level by level.  Every level is trained by linear residual fine-tuning
+ * (paper section on codebook training, "L"): k-means for weight one, spherical
+ * k-means on unit residuals otherwise, balanced PCA and k-means per piece for
+ * a product level.
+ *
+ *     do {
+ *         for (unit = 0; unit < trainer_units(t); unit++)   // in any order, in parallel
+ *             trainer_work(t, unit);                        // each at most some 20 ms
+ *     } while (trainer_advance(t) == WRVQ_MORE);
+ *
+ * The result depends on the sample, the shape and the seed only, never on the
+ * number of threads.
+ */
+#ifndef WRVQ_TRAINING_H
+#define WRVQ_TRAINING_H
+
+#include "wrvq_kernels.h"
+
+typedef struct wrvq_trainer wrvq_trainer;
+
+typedef struct wrvq_training_kernels
+{
+	/* The transform_block_dimensions that suit vectors of so many dimensions. */
+	int32_t		(*WRVQ_NONNULL default_transform_block) (int32_t dimensions);
+
+	/* Bytes of memory for a trainer on n sample rows, without the sample; 0 if the shape is bad. */
+	int64_t		(*WRVQ_NONNULL trainer_bytes) (const wrvq_shape *WRVQ_NONNULL shape, int64_t n);
+	/*
+	 * sample[n][d] (n >= 1) is consumed.  memory: trainer_bytes(), 64-byte
+	 * aligned.  iterations: k-means iterations a level, 1..100.
+	 */
+	wrvq_trainer *WRVQ_NONNULL (*WRVQ_NONNULL trainer_begin) (const wrvq_shape *WRVQ_NONNULL shape, float *WRVQ_NONNULL sample, int64_t n,
+															  uint64_t seed, int32_t iterations, void *WRVQ_NONNULL memory);
+	int32_t		(*WRVQ_NONNULL trainer_units) (const wrvq_trainer *WRVQ_NONNULL trainer);
+	void		(*WRVQ_NONNULL trainer_work) (wrvq_trainer *WRVQ_NONNULL trainer, int32_t unit);
+	/* Ends the current step; WRVQ_MORE until all levels are trained. */
+	wrvq_status (*WRVQ_NONNULL trainer_advance) (wrvq_trainer *WRVQ_NONNULL trainer);
+	/* The level being trained, and the share 0..1 of the whole work that is done. */
+	int32_t		(*WRVQ_NONNULL trainer_level) (const wrvq_trainer *WRVQ_NONNULL trainer);
+	float		(*WRVQ_NONNULL trainer_progress) (const wrvq_trainer *WRVQ_NONNULL trainer);
+
+	/* --- results, valid once a level is trained --- */
+
+	/* flat: [s][d]; product: [m][16][p].  Rounded through halves, so that storing them as halves loses nothing. */
+	const float *WRVQ_NONNULL (*WRVQ_NONNULL trainer_codewords) (const wrvq_trainer *WRVQ_NONNULL trainer, int32_t level);
+	/* The product level's transform: diagonal blocks in sequence, each [b][b]; rounded likewise. */
+	const float *WRVQ_NONNULL (*WRVQ_NONNULL trainer_transform) (const wrvq_trainer *WRVQ_NONNULL trainer);
+	/* Quantization loss on the sample after the level: mean squared length of the residual. */
+	double		(*WRVQ_NONNULL trainer_loss) (const wrvq_trainer *WRVQ_NONNULL trainer, int32_t level);
+} wrvq_training_kernels;
+
+void		wrvq_training_base(wrvq_training_kernels *WRVQ_NONNULL kernels);
+void		wrvq_training_v3(wrvq_training_kernels *WRVQ_NONNULL kernels);	/* x86-64-v3 */
+
+#endif

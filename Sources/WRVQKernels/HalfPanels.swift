@@ -1,0 +1,139 @@
+import CWRVQKernels
+
+// Products against codewords packed as halves: half the memory traffic of floats, which is what a
+// single query waits for.  Every sum runs over the dimensions in order, as in LinearAlgebra.swift,
+// so that one row gives the same numbers alone and in a batch.
+
+/// Products of one row with `s` packed codewords.
+///
+/// - Parameters:
+///   - x: `d`.
+///   - packed: Halves `[ceil(s/16)][d][16]`.
+///   - products: Output, exactly `s`.
+@inline(never)
+func productsWithHalves(
+  _ x: FloatPointer, _ d: Int, _ packed: HalfPointer, _ s: Int, _ products: MutableFloatPointer
+) {
+  var column = 0
+  // Four panels at once: eight independent sums hide the latency of the additions.
+  while column &+ 64 <= s {
+    fourPanels(x, d, packed + column &* d, products + column)
+    column &+= 64
+  }
+  while column < s {
+    let panel = packed + column &* d
+    var a0 = Floats8.zero, a1 = Floats8.zero
+    var i = 0
+    while i < d {
+      let v = Floats8(repeating: x[i])
+      a0 = ws_fma(a0, v, ws_half8(panel + i &* 16))
+      a1 = ws_fma(a1, v, ws_half8(panel + (i &* 16 &+ 8)))
+      i &+= 1
+    }
+    if column &+ 16 <= s {
+      store8(products, column, a0)
+      store8(products, column &+ 8, a1)
+    } else {
+      var lane = 0
+      while column &+ lane < s {
+        products[column &+ lane] = lane < 8 ? a0[lane] : a1[lane &- 8]
+        lane &+= 1
+      }
+    }
+    column &+= 16
+  }
+}
+
+@inline(__always)
+private func fourPanels(
+  _ x: FloatPointer, _ d: Int, _ panels: HalfPointer, _ out: MutableFloatPointer
+) {
+  let p1 = panels + 16 &* d, p2 = p1 + 16 &* d, p3 = p2 + 16 &* d
+  var a0 = Floats8.zero, a1 = Floats8.zero, b0 = Floats8.zero, b1 = Floats8.zero
+  var c0 = Floats8.zero, c1 = Floats8.zero, d0 = Floats8.zero, d1 = Floats8.zero
+  var i = 0
+  while i < d {
+    let v = Floats8(repeating: x[i]), o = i &* 16
+    a0 = ws_fma(a0, v, ws_half8(panels + o))
+    a1 = ws_fma(a1, v, ws_half8(panels + (o &+ 8)))
+    b0 = ws_fma(b0, v, ws_half8(p1 + o))
+    b1 = ws_fma(b1, v, ws_half8(p1 + (o &+ 8)))
+    c0 = ws_fma(c0, v, ws_half8(p2 + o))
+    c1 = ws_fma(c1, v, ws_half8(p2 + (o &+ 8)))
+    d0 = ws_fma(d0, v, ws_half8(p3 + o))
+    d1 = ws_fma(d1, v, ws_half8(p3 + (o &+ 8)))
+    i &+= 1
+  }
+  store8(out, 0, a0)
+  store8(out, 8, a1)
+  store8(out, 16, b0)
+  store8(out, 24, b1)
+  store8(out, 32, c0)
+  store8(out, 40, c1)
+  store8(out, 48, d0)
+  store8(out, 56, d1)
+}
+
+/// Products of a batch of rows with `s` packed codewords.
+///
+/// - Parameters:
+///   - x: `n` rows of `d`, `rowStride` floats apart.
+///   - packed: Halves `[ceil(s/16)][d][16]`.
+///   - panel: Scratch, `16·d` floats.
+///   - tail: Scratch, `16·n` floats.
+///   - products: Output, `n` rows of exactly `s`, `stride` floats apart.
+func batchWithHalves(
+  _ x: FloatPointer, _ rowStride: Int, _ n: Int, _ d: Int, _ packed: HalfPointer, _ s: Int,
+  _ panel: MutableFloatPointer, _ tail: MutableFloatPointer,
+  _ products: MutableFloatPointer, _ stride: Int
+) {
+  var column = 0
+  while column < s {
+    halfToFloat(packed + column &* d, panel, 16 &* d)
+    if column &+ 16 <= s {
+      panelProducts(x, rowStride, n, d, panel, products + column, stride)
+    } else {
+      panelProducts(x, rowStride, n, d, panel, tail, 16)
+      var row = 0
+      while row < n {
+        (products + (row &* stride &+ column)).update(from: tail + row &* 16, count: s &- column)
+        row &+= 1
+      }
+    }
+    column &+= 16
+  }
+}
+
+/// `assign` against codewords packed as halves.
+///
+/// - Parameters:
+///   - panel: Scratch, `16·d` floats.
+///   - scratch: `16·n + 16` floats.
+func assignWithHalves(
+  _ x: FloatPointer, _ n: Int, _ d: Int, _ packed: HalfPointer, _ halfNorms: FloatPointer,
+  _ s: Int, _ panel: MutableFloatPointer, _ scratch: MutableFloatPointer,
+  _ codes: UnsafeMutablePointer<UInt32>, _ scores: MutableFloatPointer
+) {
+  let best = BestLanes(scratch + 16 &* n, n, codes, scores)
+  best.begin()
+  var column = 0
+  while column < s {
+    halfToFloat(packed + column &* d, panel, 16 &* d)
+    panelProducts(x, d, n, d, panel, scratch, 16)
+    best.update(scratch, halfNorms + column, column)
+    column &+= 16
+  }
+}
+
+/// Row `index` of packed halves as floats.
+///
+/// - Parameter row: Output, `d`.
+@inline(__always)
+func unpackRow(_ packed: HalfPointer, _ index: Int, _ d: Int, _ row: MutableFloatPointer) {
+  let column = packed + ((index &>> 4) &* d &* 16 &+ (index & 15))
+  var i = 0
+  while i < d {
+    row[i] = floatFromHalf(column[i &* 16])
+    i &+= 1
+  }
+}

@@ -1,0 +1,219 @@
+import CWRVQKernels
+
+// Batch products against packed codewords `[ceil(s/16)][d][16]`: a panel of 16
+// codewords stays in the first-level cache while rows stream past it, six at a time.
+
+/// Rearranges row-major codewords into packed panels, padded with zeros.
+///
+/// - Parameters:
+///   - rows: `s × d`.
+///   - packed: Output, `ceil(s/16) × d × 16`.
+@inline(never)
+func pack(_ rows: FloatPointer, _ s: Int, _ d: Int, _ packed: MutableFloatPointer) {
+  var panel = 0
+  while panel &* 16 < s {
+    let out = packed + panel &* d &* 16
+    var lane = 0
+    while lane < 16 {
+      let row = panel &* 16 &+ lane
+      var i = 0
+      if row < s {
+        let source = rows + row &* d
+        while i < d {
+          out[i &* 16 &+ lane] = source[i]
+          i &+= 1
+        }
+      } else {
+        while i < d {
+          out[i &* 16 &+ lane] = 0
+          i &+= 1
+        }
+      }
+      lane &+= 1
+    }
+    panel &+= 1
+  }
+}
+
+/// Products of rows with packed codewords.
+///
+/// - Parameters:
+///   - x: `n × d`.
+///   - packed: `ceil(s/16) × d × 16`.
+///   - products: Output, `n × ceil16(s)`.
+/// - Complexity: O(n·s·d), near the peak of the machine from six rows up.
+@inline(never)
+func innerProducts(
+  _ x: FloatPointer, _ n: Int, _ d: Int, _ packed: FloatPointer, _ s: Int,
+  _ products: MutableFloatPointer
+) {
+  let width = ceil16(s)
+  var column = 0
+  while column < s {
+    panelProducts(x, d, n, d, packed + column &* d, products + column, width)
+    column &+= 16
+  }
+}
+
+/// Products of `n` rows, `rowStride` floats apart, with one panel: `out[r·stride ..< r·stride + 16]`.
+@inline(__always)
+func panelProducts(
+  _ x: FloatPointer, _ rowStride: Int, _ n: Int, _ d: Int, _ panel: FloatPointer,
+  _ out: MutableFloatPointer, _ stride: Int
+) {
+  var r = 0
+  while r &+ 6 <= n {
+    sixRows(x + r &* rowStride, rowStride, d, panel, out + r &* stride, stride)
+    r &+= 6
+  }
+  while r < n {
+    oneRow(x + r &* rowStride, d, panel, out + r &* stride)
+    r &+= 1
+  }
+}
+
+/// The micro-kernel: 6 × 16 accumulators fill the registers.
+@inline(__always)
+private func sixRows(
+  _ x: FloatPointer, _ rowStride: Int, _ d: Int, _ panel: FloatPointer,
+  _ out: MutableFloatPointer, _ stride: Int
+) {
+  let x1 = x + rowStride, x2 = x1 + rowStride, x3 = x2 + rowStride
+  let x4 = x3 + rowStride, x5 = x4 + rowStride
+  var a00 = Floats8.zero, a01 = Floats8.zero, a10 = Floats8.zero, a11 = Floats8.zero
+  var a20 = Floats8.zero, a21 = Floats8.zero, a30 = Floats8.zero, a31 = Floats8.zero
+  var a40 = Floats8.zero, a41 = Floats8.zero, a50 = Floats8.zero, a51 = Floats8.zero
+  var i = 0
+  while i < d {
+    let c0 = load8(panel, i &* 16), c1 = load8(panel, i &* 16 &+ 8)
+    var v = Floats8(repeating: x[i])
+    a00 = ws_fma(a00, v, c0)
+    a01 = ws_fma(a01, v, c1)
+    v = Floats8(repeating: x1[i])
+    a10 = ws_fma(a10, v, c0)
+    a11 = ws_fma(a11, v, c1)
+    v = Floats8(repeating: x2[i])
+    a20 = ws_fma(a20, v, c0)
+    a21 = ws_fma(a21, v, c1)
+    v = Floats8(repeating: x3[i])
+    a30 = ws_fma(a30, v, c0)
+    a31 = ws_fma(a31, v, c1)
+    v = Floats8(repeating: x4[i])
+    a40 = ws_fma(a40, v, c0)
+    a41 = ws_fma(a41, v, c1)
+    v = Floats8(repeating: x5[i])
+    a50 = ws_fma(a50, v, c0)
+    a51 = ws_fma(a51, v, c1)
+    i &+= 1
+  }
+  store8(out, 0, a00)
+  store8(out, 8, a01)
+  store8(out, stride, a10)
+  store8(out, stride &+ 8, a11)
+  store8(out, 2 &* stride, a20)
+  store8(out, 2 &* stride &+ 8, a21)
+  store8(out, 3 &* stride, a30)
+  store8(out, 3 &* stride &+ 8, a31)
+  store8(out, 4 &* stride, a40)
+  store8(out, 4 &* stride &+ 8, a41)
+  store8(out, 5 &* stride, a50)
+  store8(out, 5 &* stride &+ 8, a51)
+}
+
+/// One row against a panel, every sum in the order of `sixRows`.
+@inline(__always)
+private func oneRow(
+  _ x: FloatPointer, _ d: Int, _ panel: FloatPointer, _ out: MutableFloatPointer
+) {
+  var a0 = Floats8.zero, a1 = Floats8.zero
+  var i = 0
+  while i < d {
+    let v = Floats8(repeating: x[i])
+    a0 = ws_fma(a0, v, load8(panel, i &* 16))
+    a1 = ws_fma(a1, v, load8(panel, i &* 16 &+ 8))
+    i &+= 1
+  }
+  store8(out, 0, a0)
+  store8(out, 8, a1)
+}
+
+/// Finds every row's best codeword: the largest `⟨x,c⟩ − halfNorms[c]`; the lower number wins ties.
+///
+/// Each row is summed in the same order whether it is alone or in a batch, so that encoding a row
+/// again gives the same code.
+///
+/// - Parameters:
+///   - x: `n × d`.
+///   - packed: `ceil(s/16) × d × 16`.
+///   - halfNorms: `ceil16(s)`, +∞ in the padding.
+///   - scratch: `32·n` floats.
+///   - codes: Output, `n`.
+///   - scores: Output, `n`.
+/// - Complexity: O(n·s·d).
+@inline(never)
+func assign(
+  _ x: FloatPointer, _ n: Int, _ d: Int, _ packed: FloatPointer, _ halfNorms: FloatPointer,
+  _ s: Int, _ scratch: MutableFloatPointer,
+  _ codes: UnsafeMutablePointer<UInt32>, _ scores: MutableFloatPointer
+) {
+  let products = scratch, best = BestLanes(scratch + 16 &* n, n, codes, scores)
+  best.begin()
+  var column = 0
+  while column < s {
+    panelProducts(x, d, n, d, packed + column &* d, products, 16)
+    best.update(products, halfNorms + column, column)
+    column &+= 16
+  }
+}
+
+/// Running maxima of a batch of rows over panels of 16 codewords.
+struct BestLanes {
+  let lanes: MutableFloatPointer
+  let count: Int
+  let codes: UnsafeMutablePointer<UInt32>
+  let scores: MutableFloatPointer
+
+  @inline(__always)
+  init(
+    _ lanes: MutableFloatPointer, _ count: Int, _ codes: UnsafeMutablePointer<UInt32>,
+    _ scores: MutableFloatPointer
+  ) {
+    self.lanes = lanes
+    self.count = count
+    self.codes = codes
+    self.scores = scores
+  }
+
+  @inline(__always) func begin() {
+    var r = 0
+    while r < count {
+      codes[r] = 0
+      scores[r] = -.infinity
+      r &+= 1
+    }
+  }
+
+  /// `products`: `count × 16`, of the codewords from number `first`.
+  @inline(__always) func update(_ products: FloatPointer, _ halfNorms: FloatPointer, _ first: Int) {
+    let h0 = load8(halfNorms, 0), h1 = load8(halfNorms, 8)
+    var r = 0
+    while r < count {
+      let s0 = load8(products, r &* 16) - h0, s1 = load8(products, r &* 16 &+ 8) - h1
+      let threshold = Floats8(repeating: scores[r])
+      // Few panels beat the best so far: one comparison decides for the other ones.
+      if (ws_less_mask(threshold, s0) | ws_less_mask(threshold, s1)) != 0 {
+        store8(lanes, 0, s0)
+        store8(lanes, 8, s1)
+        var lane = 0
+        while lane < 16 {
+          if lanes[lane] > scores[r] {
+            scores[r] = lanes[lane]
+            codes[r] = UInt32(truncatingIfNeeded: first &+ lane)
+          }
+          lane &+= 1
+        }
+      }
+      r &+= 1
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import CWRVQKernels
+
+// What a build learns of its lists and sub-lists: the means that rank them.
+
+/// Sums of one list.
+private struct ListSums {
+  var count = 0.0
+  var norm = 0.0  // of squared lengths
+  var norm2 = 0.0  // of their squares
+  var residual = 0.0  // of squared residuals
+}
+
+/// Sums of one sub-list.
+private struct SublistSums {
+  var count: Float = 0
+  var weight: Float = 0
+  var constant: Float = 0
+}
+
+/// Bytes of the sums.
+@inline(never)
+func statisticsBytes(_ codebook: UnsafePointer<wrvq_codebook>) -> Int64 {
+  let shape = wrvq_codebook_shape(codebook)
+  let lists = listCount(shape)
+  return Int64(
+    lists &* MemoryLayout<ListSums>.stride
+      &+ lists &* sublistCount(shape) &* MemoryLayout<SublistSums>.stride)
+}
+
+/// Adds encoded rows to the sums.
+@inline(never)
+func statisticsAdd(
+  _ codebook: UnsafePointer<wrvq_codebook>, _ layout: UnsafePointer<wrvq_layout>,
+  _ statistics: UnsafeMutableRawPointer, _ encoded: UnsafePointer<wrvq_encoded>,
+  _ entries: UnsafePointer<UInt8>, _ n: Int
+) {
+  let shape = wrvq_codebook_shape(codebook)
+  let lists = statistics.assumingMemoryBound(to: ListSums.self)
+  let sublists = (statistics + listCount(shape) &* MemoryLayout<ListSums>.stride)
+    .assumingMemoryBound(to: SublistSums.self)
+  let width = sublistCount(shape)
+  let hasConstant = layout.pointee.constants_offset >= 0
+  var row = 0
+  while row < n {
+    let e = encoded[row], entry = entries + row &* Int(layout.pointee.entry_bytes)
+    let list = lists + Int(e.list)
+    list.pointee.count += 1
+    list.pointee.norm += Double(e.norm_squared)
+    list.pointee.norm2 += Double(e.norm_squared) * Double(e.norm_squared)
+    list.pointee.residual += Double(e.residual_squared)
+    let sublist = sublists + (Int(e.list) &* width &+ Int(e.sublist))
+    sublist.pointee.count += 1
+    if hasConstant { sublist.pointee.constant += loadHalf(entry) }
+    if shape.pointee.levelCount > 1 {
+      sublist.pointee.weight +=
+        loadHalf(entry + ((hasConstant ? 2 : 0) &+ wrvq_layout_code_bytes(layout, 1)))
+    }
+    row &+= 1
+  }
+}
+
+/// Turns the sums into the codebook's statistics; lists without rows keep their defaults.
+@inline(never)
+func imageSetStatistics(
+  _ codebook: UnsafeMutablePointer<wrvq_codebook>, _ statistics: UnsafeRawPointer
+) {
+  let shape = wrvq_codebook_shape(codebook)
+  let count = listCount(shape), width = sublistCount(shape)
+  let lists = statistics.assumingMemoryBound(to: ListSums.self)
+  let sublists = (statistics + count &* MemoryLayout<ListSums>.stride)
+    .assumingMemoryBound(to: SublistSums.self)
+  let isL2 = shape.pointee.metric == Int32(WRVQ_L2.rawValue)
+  var i = 0
+  while i < count {
+    let sums = lists[i]
+    if sums.count > 0 {
+      let mean = sums.norm / sums.count
+      let variance = sums.norm2 / sums.count - mean * mean
+      codebook.pointee.list_means[i] = isL2 ? Float(mean) : 0
+      codebook.pointee.list_variances[i] = isL2 && variance > 0 ? Float(variance) : 0
+      codebook.pointee.list_residual_variances[i] =
+        Float(sums.residual / sums.count / Double(shape.pointee.d))
+    }
+    var j = i &* width
+    while j < (i &+ 1) &* width {
+      let n = sublists[j].count > 0 ? sublists[j].count : 1
+      codebook.pointee.sublist_weights[j] = halfFromFloat(sublists[j].weight / n)
+      codebook.pointee.sublist_constants[j] = halfFromFloat(sublists[j].constant / n)
+      j &+= 1
+    }
+    i &+= 1
+  }
+}

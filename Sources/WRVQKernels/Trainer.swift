@@ -1,0 +1,124 @@
+import CWRVQKernels
+
+/// The state machine behind wrvq_training.h.
+///
+/// A step is a number of items (rows, codewords, tiles, pieces, panels …), done in waves of at most
+/// `laneCount` units, each with a lane of scratch of its own.  Which unit sums up what follows
+/// from the shape alone, so that the result does not depend on who runs the units.
+struct Trainer {
+  enum Step {
+    case seed, assign, average, settle, neighbours
+    case covariance, tridiagonalize, reflect, rotate, transform, pieces, measure
+    case done
+  }
+
+  let shape: UnsafeMutablePointer<wrvq_shape>
+  let rows: Int
+  let d: Int
+  let seed: UInt64
+  let iterations: Int
+  let memory: TrainerMemory
+  /// `rows × d`: residuals, divided by their lengths while `unitRows`; tiles from the transform on.
+  let sample: MutableFloatPointer
+
+  var level = 0
+  var unitRows = false
+  var step = Step.done
+  var items = 0
+  var itemsDone = 0
+  var itemsPerUnit = 1
+  var iteration = 0
+
+  var flat = FlatState()
+  var product = ProductState()
+
+  /// Level `i`'s part of the shape.
+  func shape(_ i: Int) -> wrvq_level_shape { wrvq_shape_level(shape, i).pointee }
+
+  var rule: Int32 { shape(level).weight_rule }
+  var isProjection: Bool { rule == Int32(WRVQ_WEIGHT_PROJECTION.rawValue) }
+  var isPlain: Bool { rule == Int32(WRVQ_WEIGHT_ONE.rawValue) }
+
+  /// Do the rows of the sample have to be of unit length for level `i`?
+  func wantsUnitRows(_ i: Int) -> Bool {
+    i < Int(shape.pointee.level_count)
+      && shape(i).weight_rule != Int32(WRVQ_WEIGHT_ONE.rawValue)
+  }
+
+  // MARK: - Steps
+
+  mutating func begin(_ step: Step, items: Int, perUnit: Int = 1) {
+    self.step = step
+    self.items = items
+    itemsDone = 0
+    itemsPerUnit = perUnit
+  }
+
+  var units: Int {
+    lesser(memory.laneCount, (items &- itemsDone &+ itemsPerUnit &- 1) / itemsPerUnit)
+  }
+
+  func work(_ unit: Int) {
+    let start = itemsDone &+ unit &* itemsPerUnit
+    let end = lesser(items, start &+ itemsPerUnit)
+    if unit < 0 || start >= end { return }
+    let lane = memory.lanes + unit &* memory.laneFloats
+    switch step {
+    case .seed: seedCodewords(start, end)
+    case .assign: assignRows(start, end, lane)
+    case .average: averageCodewords(start, end)
+    case .settle: settleGroups(start, end)
+    case .neighbours: findNeighbours(start, end)
+    case .covariance: sumCovariance(start, end, lane)
+    case .reflect: reflectPanels(start, end)
+    case .rotate: rotatePanels(start, end)
+    case .transform: transformTiles(start, end, lane)
+    case .pieces: trainPieces(start, end, lane)
+    case .measure: measureTiles(start, end, lane)
+    case .tridiagonalize, .done: break
+    }
+  }
+
+  mutating func advance() -> wrvq_status {
+    itemsDone = lesser(items, itemsDone &+ memory.laneCount &* itemsPerUnit)
+    if itemsDone < items { return WRVQ_MORE }
+    switch step {
+    case .seed, .assign, .average, .settle, .neighbours: advanceFlat()
+    case .done: break
+    default: advanceProduct()
+    }
+    return step == .done ? WRVQ_OK : WRVQ_MORE
+  }
+
+  /// Starts training `level`, or ends if there is none.
+  mutating func beginLevel() {
+    iteration = 0
+    if level == Int(shape.pointee.level_count) {
+      begin(.done, items: 0)
+    } else if shape(level).isProduct {
+      beginProduct()
+    } else {
+      beginFlat()
+    }
+  }
+
+  /// Notes the level's loss, whose share of every row is `squares`, and goes on.
+  mutating func endLevel() {
+    var sum = 0.0
+    var row = 0
+    while row < rows {
+      sum += Double(memory.lengths[row]) * Double(memory.lengths[row])
+      row &+= 1
+    }
+    memory.losses[level] = sum / Double(rows)
+    level &+= 1
+    unitRows = wantsUnitRows(level)
+    beginLevel()
+  }
+
+  /// Random numbers for one purpose.
+  func random(_ purpose: Int) -> SplitMix64 {
+    let stream = UInt64(truncatingIfNeeded: (level &<< 32) &+ purpose &+ 1)
+    return SplitMix64(seed: seed, stream: stream)
+  }
+}

@@ -1,0 +1,245 @@
+/* wrvq.c: loading, settings, reloptions and the access method's handler. */
+#include "wrvq.h"
+
+#include <float.h>
+#include <limits.h>
+#include <signal.h>
+
+#include "access/reloptions.h"
+#include "catalog/pg_am.h"
+#include "commands/progress.h"
+#include "commands/vacuum.h"
+#include "libpq/pqsignal.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+wrvq_kernels wrvq_kernel;
+wrvq_training_kernels wrvq_training;
+volatile sig_atomic_t wrvq_in_swift = 0;
+
+double		wrvq_target_recall = 0.95;
+int			wrvq_probes = 0;
+int			wrvq_rerank = 0;
+int			wrvq_max_scan_tuples = 20000;
+bool		wrvq_iterative_scan = true;
+
+static relopt_kind wrvq_relopt_kind;
+
+void		_PG_init(void);
+
+/*
+ * A failed Swift precondition executes an illegal instruction, which would kill
+ * the backend and make the postmaster restart every other one.  Kernels are
+ * pure computations on the caller's memory: they hold no lock and allocate
+ * nothing, so (as PostgreSQL itself does for SIGFPE) the synchronous signal may
+ * become an ordinary error while, and only while, a kernel runs.
+ */
+static void
+wrvq_trap_handler(SIGNAL_ARGS)
+{
+	sigset_t	signals;
+
+	if (!wrvq_in_swift)
+	{
+		/* not ours: die as before */
+		pqsignal(postgres_signal_arg, SIG_DFL);
+		return;
+	}
+	wrvq_in_swift = 0;
+	sigemptyset(&signals);
+	sigaddset(&signals, postgres_signal_arg);
+	sigprocmask(SIG_UNBLOCK, &signals, NULL);
+	ereport(ERROR,
+			(errcode(ERRCODE_INTERNAL_ERROR),
+			 errmsg("wrvq kernel failed a run-time check")));
+}
+
+static void
+choose_kernels(void)
+{
+	wrvq_kernels_base(&wrvq_kernel);
+	wrvq_training_base(&wrvq_training);
+#ifdef WRVQ_HAVE_V3
+	if (wrvq_cpu_is_v3() && getenv("WRVQ_FORCE_BASELINE") == NULL)
+	{
+		wrvq_kernels_v3(&wrvq_kernel);
+		wrvq_training_v3(&wrvq_training);
+	}
+#endif
+#if defined(__aarch64__)
+	pqsignal(SIGTRAP, wrvq_trap_handler);
+#else
+	pqsignal(SIGILL, wrvq_trap_handler);
+#endif
+}
+
+static void
+define_settings(void)
+{
+	DefineCustomRealVariable("wrvq.target_recall",
+							 "Share of the true nearest rows that a search aims to find.",
+							 "Chooses how many lists are visited and how many rows are reranked.",
+							 &wrvq_target_recall, 0.95, 0.0, 1.0,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("wrvq.probes",
+							"Lists visited by a search, with all their sub-lists.",
+							"0 chooses by wrvq.target_recall; more than there are visit all.",
+							&wrvq_probes, 0, 0, INT_MAX,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("wrvq.rerank",
+							"Candidates whose exact distance is computed from the table.",
+							"0 chooses by wrvq.target_recall.",
+							&wrvq_rerank, 0, 0, INT_MAX,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("wrvq.max_scan_tuples",
+							"Rows that one scan may rerank while it widens.",
+							"0 means no limit.",
+							&wrvq_max_scan_tuples, 20000, 0, INT_MAX,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("wrvq.iterative_scan",
+							 "Widens a scan while more rows are wanted, so that filters do not return short.",
+							 NULL,
+							 &wrvq_iterative_scan, true,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("wrvq");
+}
+
+static void
+validate_codebook_option(const char *value)
+{
+	if (value != NULL && (value[0] == '\0' || strlen(value) > 255))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"codebook\": \"%s\"", value),
+				 errdetail("A codebook's name has between 1 and 255 bytes.")));
+}
+
+static void
+define_options(void)
+{
+	wrvq_relopt_kind = add_reloption_kind();
+	add_int_reloption(wrvq_relopt_kind, "lists", "Number of lists; 0 chooses by the number of rows",
+					  0, 0, WRVQ_LISTS_MAX, AccessExclusiveLock);
+	add_int_reloption(wrvq_relopt_kind, "fuzzy_levels", "Levels whose codes key sub-lists; -1 chooses by size",
+					  -1, -1, 1, AccessExclusiveLock);
+	add_string_reloption(wrvq_relopt_kind, "codebook", "Name of a stored codebook",
+						 NULL, validate_codebook_option, AccessExclusiveLock);
+}
+
+void
+_PG_init(void)
+{
+	choose_kernels();
+	define_settings();
+	define_options();
+}
+
+static bytea *
+wrvqoptions(Datum reloptions, bool validate)
+{
+	static const relopt_parse_elt elements[] = {
+		{"lists", RELOPT_TYPE_INT, offsetof(WrvqOptions, lists)},
+		{"fuzzy_levels", RELOPT_TYPE_INT, offsetof(WrvqOptions, fuzzy_levels)},
+		{"codebook", RELOPT_TYPE_STRING, offsetof(WrvqOptions, codebook_offset)},
+	};
+
+	return (bytea *) build_reloptions(reloptions, validate, wrvq_relopt_kind, sizeof(WrvqOptions),
+									  elements, lengthof(elements));
+}
+
+/* The codebook named in the reloptions, or NULL. */
+const char *
+WrvqCodebookOption(Relation index)
+{
+	WrvqOptions *options = WrvqGetOptions(index);
+
+	if (options == NULL || options->codebook_offset == 0)
+		return NULL;
+	return (char *) options + options->codebook_offset;
+}
+
+/* Names for pg_stat_progress_create_index; phase 1 is the server's. */
+static char *
+wrvqbuildphasename(int64 phase)
+{
+	switch (phase)
+	{
+		case PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE:
+			return "initializing";
+		case 2:
+			return "sampling rows";
+		case 3:
+			return "training the codebook";
+		case 4:
+			return "encoding rows";
+		case 5:
+			return "sorting entries";
+		case 6:
+			return "writing pages";
+		default:
+			return NULL;
+	}
+}
+
+PG_FUNCTION_INFO_V1(wrvqhandler);
+
+Datum
+wrvqhandler(PG_FUNCTION_ARGS)
+{
+	IndexAmRoutine *am = makeNode(IndexAmRoutine);
+
+	am->amstrategies = 0;
+	am->amsupport = 1;
+	am->amoptsprocnum = 0;
+	am->amcanorder = false;
+	am->amcanorderbyop = true;
+	am->amcanbackward = false;
+	am->amcanunique = false;
+	am->amcanmulticol = false;
+	am->amoptionalkey = true;
+	am->amsearcharray = false;
+	am->amsearchnulls = false;
+	am->amstorage = false;
+	am->amclusterable = false;
+	am->ampredlocks = false;
+	am->amcanparallel = false;
+	am->amcaninclude = false;
+	am->amusemaintenanceworkmem = true;
+	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;
+	am->amkeytype = InvalidOid;
+
+	am->ambuild = wrvqbuild;
+	am->ambuildempty = wrvqbuildempty;
+	am->aminsert = wrvqinsert;
+	am->ambulkdelete = wrvqbulkdelete;
+	am->amvacuumcleanup = wrvqvacuumcleanup;
+	am->amcanreturn = NULL;
+	am->amcostestimate = wrvqcostestimate;
+	am->amoptions = wrvqoptions;
+	am->amproperty = NULL;
+	am->ambuildphasename = wrvqbuildphasename;
+	am->amvalidate = wrvqvalidate;
+	am->amadjustmembers = NULL;
+	am->ambeginscan = wrvqbeginscan;
+	am->amrescan = wrvqrescan;
+	am->amgettuple = wrvqgettuple;
+	am->amgetbitmap = NULL;
+	am->amendscan = wrvqendscan;
+	am->ammarkpos = NULL;
+	am->amrestrpos = NULL;
+	am->amestimateparallelscan = NULL;
+	am->aminitparallelscan = NULL;
+	am->amparallelrescan = NULL;
+
+	PG_RETURN_POINTER(am);
+}
+
+PG_FUNCTION_INFO_V1(wrvq_version);
+
+Datum
+wrvq_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(WRVQ_VERSION));
+}

@@ -1,0 +1,63 @@
+/* wrvqencode.c: batches of vectors on their way to entries. */
+#include "wrvq.h"
+
+#include "utils/memutils.h"
+
+static void *
+allocate(Size bytes)
+{
+	char	   *memory = MemoryContextAllocHuge(CurrentMemoryContext, bytes + 64);
+
+	return (void *) TYPEALIGN(64, memory);
+}
+
+/* In the current memory context, which frees it. */
+WrvqEncoder *
+WrvqBeginEncoder(const WrvqCodebook *codebook, int capacity)
+{
+	WrvqEncoder *encoder = palloc0(sizeof(WrvqEncoder));
+	Size		vector_bytes = sizeof(float) * codebook->view.shape.dimensions;
+	int64		scratch_bytes;
+
+	SWIFT(scratch_bytes = wrvq_kernel.encode_scratch_bytes(&codebook->view, capacity));
+	encoder->codebook = codebook;
+	encoder->capacity = capacity;
+	encoder->vectors = allocate(vector_bytes * capacity);
+	encoder->prepared = allocate(vector_bytes * capacity);
+	encoder->scratch = allocate(scratch_bytes);
+	encoder->encoded = palloc(sizeof(wrvq_encoded) * capacity);
+	encoder->entries = palloc((Size) codebook->layout.entry_bytes * capacity + 1);
+	encoder->tids = palloc(sizeof(ItemPointerData) * capacity);
+	return encoder;
+}
+
+/* The caller has checked dimensions and that there is room. */
+void
+WrvqAddVector(WrvqEncoder *encoder, const float *vector, ItemPointer tid)
+{
+	int			dimensions = encoder->codebook->view.shape.dimensions;
+
+	Assert(encoder->count < encoder->capacity);
+	memcpy(encoder->vectors + (Size) encoder->count * dimensions, vector, sizeof(float) * dimensions);
+	encoder->tids[encoder->count] = *tid;
+	encoder->count++;
+}
+
+/* Encodes what was added; the caller reads encoded, entries and tids and sets count to 0. */
+void
+WrvqEncode(WrvqEncoder *encoder)
+{
+	const WrvqCodebook *codebook = encoder->codebook;
+	int			dimensions = codebook->view.shape.dimensions;
+	ptrdiff_t	bad = 0;
+	wrvq_status status;
+
+	SWIFT(status = wrvq_kernel.prepare(&codebook->view, encoder->vectors, encoder->count, encoder->scratch,
+									   encoder->prepared, &bad));
+	if (status == WRVQ_NOT_FINITE)
+		WrvqCheckFinite(encoder->vectors + bad * dimensions, dimensions);
+	if (status != WRVQ_OK)
+		elog(ERROR, "could not encode a vector: status %d", (int) status);
+	SWIFT(wrvq_kernel.encode(&codebook->view, &codebook->layout, encoder->prepared, encoder->count, encoder->scratch,
+							 encoder->encoded, encoder->entries));
+}

@@ -1,0 +1,216 @@
+/* wrvqinsert.c: INSERT: encode the row, append it to its list's tail. */
+#include "wrvq.h"
+
+#include "storage/freespace.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+/* Adds an entry to the last slot of a list if it has room; the page is exclusively locked. */
+static bool
+append_to_slot(Relation index, const WrvqCodebook *codebook, Buffer buffer, WrvqSlotPointer tail, uint32 sublist,
+			   ItemPointer tid, const uint8 *entry)
+{
+	GenericXLogState *xlog;
+	Page		page;
+
+	if (WrvqGetSlot(codebook, BufferGetPage(buffer), tail.slot)->count >= WRVQ_BLOCK_ENTRIES)
+		return false;
+	xlog = GenericXLogStart(index);
+	page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+	WrvqPutEntry(codebook, WrvqGetSlot(codebook, page, tail.slot), sublist, tid, entry);
+	GenericXLogFinish(xlog);
+	return true;
+}
+
+/* The common case: the tail has room.  One page is locked, one WAL record written. */
+static bool
+append_to_tail(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list, uint32 sublist,
+			   ItemPointer tid, const uint8 *entry)
+{
+	WrvqListEntry lists;
+	Buffer		buffer;
+	bool		done;
+
+	WrvqReadListEntry(index, meta, list, &lists);
+	if (lists.tail.block == InvalidBlockNumber)
+		return false;
+	buffer = WrvqReadPage(index, lists.tail.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+	/* vacuum may have moved the list, another insert its tail, since we looked */
+	done = WrvqSlotIs(codebook, BufferGetPage(buffer), lists.tail, list) &&
+		append_to_slot(index, codebook, buffer, lists.tail, sublist, tid, entry);
+	UnlockReleaseBuffer(buffer);
+	return done;
+}
+
+/* Locks a page with a free slot without waiting; the page may be new. */
+static Buffer
+lock_page_with_free_slot(Relation index, const WrvqCodebook *codebook, Buffer locked)
+{
+	BlockNumber block = RelationGetTargetBlock(index);
+
+	if (block == InvalidBlockNumber)
+		block = GetPageWithFreeSpace(index, codebook->slot_bytes);
+	while (block != InvalidBlockNumber)
+	{
+		Buffer		buffer;
+		int			free_slots = 0;
+
+		if (locked != InvalidBuffer && BufferGetBlockNumber(locked) == block)
+			break;
+		buffer = ReadBuffer(index, block);
+
+		/*
+		 * We hold a directory page and perhaps a tail: waiting for a third page
+		 * could deadlock with another insert that waits for ours.
+		 */
+		if (ConditionalLockBuffer(buffer))
+		{
+			Page		page = BufferGetPage(buffer);
+
+			WrvqCheckPage(index, buffer, WRVQ_PAGE_POSTING);
+			for (int i = 0; i < codebook->slots_per_page; i++)
+				free_slots += WrvqGetSlot(codebook, page, i)->list == WRVQ_LIST_FREE;
+			if (free_slots > 0)
+			{
+				RelationSetTargetBlock(index, block);
+				return buffer;
+			}
+			UnlockReleaseBuffer(buffer);
+			block = RecordAndGetPageWithFreeSpace(index, block, 0, codebook->slot_bytes);
+		}
+		else
+		{
+			ReleaseBuffer(buffer);
+			break;
+		}
+	}
+	return InvalidBuffer;
+}
+
+/*
+ * The tail is full, or the list has none: gives the list another slot that
+ * starts with the entry.  Locks, in this order: directory page, tail page, page
+ * of the new slot (without waiting).  One WAL record covers all three, so that
+ * a crash leaves either all of it or nothing.
+ */
+static void
+append_slot(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list, uint32 sublist,
+			ItemPointer tid, const uint8 *entry)
+{
+	Buffer		directory = WrvqReadPage(index, WrvqDirectoryBlock(meta, list), WRVQ_PAGE_DIRECTORY,
+										 BUFFER_LOCK_EXCLUSIVE);
+	WrvqSlotPointer tail = WrvqDirectoryEntry(BufferGetPage(directory), list)->tail,
+				added;
+	Buffer		tail_buffer = InvalidBuffer,
+				buffer = InvalidBuffer;
+	GenericXLogState *xlog;
+	Page		page,
+				tail_page = NULL;
+	WrvqListEntry *lists;
+	bool		is_new = false;
+
+	if (tail.block != InvalidBlockNumber)
+	{
+		tail_buffer = WrvqReadPage(index, tail.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+		if (!WrvqSlotIs(codebook, BufferGetPage(tail_buffer), tail, list))
+			WrvqCorrupted(index, tail.block, "a list's tail is not where the directory says");
+		if (append_to_slot(index, codebook, tail_buffer, tail, sublist, tid, entry))
+		{
+			UnlockReleaseBuffer(tail_buffer);
+			UnlockReleaseBuffer(directory);
+			return;
+		}
+	}
+
+	/* the tail's own page first: it is locked, and the list stays together */
+	if (tail_buffer != InvalidBuffer && WrvqFreeSlot(codebook, BufferGetPage(tail_buffer)) >= 0)
+		buffer = tail_buffer;
+	else
+		buffer = lock_page_with_free_slot(index, codebook, tail_buffer);
+	if (buffer == InvalidBuffer)
+	{
+		buffer = WrvqExtend(index);
+		RelationSetTargetBlock(index, BufferGetBlockNumber(buffer));
+		is_new = true;
+	}
+
+	xlog = GenericXLogStart(index);
+	lists = WrvqDirectoryEntry(GenericXLogRegisterBuffer(xlog, directory, 0), list);
+	if (tail_buffer != InvalidBuffer)
+		tail_page = GenericXLogRegisterBuffer(xlog, tail_buffer, 0);
+	page = buffer == tail_buffer ? tail_page
+		: GenericXLogRegisterBuffer(xlog, buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
+	if (is_new)
+		WrvqInitPostingPage(codebook, page, 0);
+	added = WrvqUseSlot(codebook, page, BufferGetBlockNumber(buffer), WrvqFreeSlot(codebook, page), list);
+	WrvqPutEntry(codebook, WrvqGetSlot(codebook, page, added.slot), sublist, tid, entry);
+	if (tail_page != NULL)
+		WrvqGetSlot(codebook, tail_page, tail.slot)->next = added;
+	else
+		lists->head = added;
+	lists->tail = added;
+	GenericXLogFinish(xlog);
+
+	if (buffer != tail_buffer)
+		UnlockReleaseBuffer(buffer);
+	if (tail_buffer != InvalidBuffer)
+		UnlockReleaseBuffer(tail_buffer);
+	UnlockReleaseBuffer(directory);
+}
+
+/* Appends an encoded row to its list. */
+void
+WrvqInsertEntry(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list, uint32 sublist,
+				ItemPointer tid, const uint8 *entry)
+{
+	if (!append_to_tail(index, meta, codebook, list, sublist, tid, entry))
+		append_slot(index, meta, codebook, list, sublist, tid, entry);
+}
+
+static void
+insert_vector(Relation index, Relation heap, const float *vector, int dimensions, ItemPointer tid)
+{
+	WrvqMetaData meta;
+	WrvqCodebook *codebook;
+	WrvqEncoder *encoder;
+
+	WrvqReadMeta(index, &meta);
+	if (!meta.is_trained)
+	{
+		/* a failed attempt, say for rows all rolled back, is repeated only after as many rows again */
+		if (WrvqAddPending(index, tid, dimensions) % WRVQ_TRAIN_ROWS_INSERT == 0)
+			WrvqDrainPending(index, heap, WRVQ_TRAIN_ROWS_INSERT, false);
+		return;
+	}
+	WrvqCheckDimensions(meta.dimensions, dimensions);
+	codebook = WrvqGetCodebook(index, &meta);
+	encoder = WrvqBeginEncoder(codebook, 1);
+	WrvqAddVector(encoder, vector, tid);
+	WrvqEncode(encoder);
+	WrvqInsertEntry(index, &meta, codebook, encoder->encoded[0].list, encoder->encoded[0].sublist, tid,
+					encoder->entries);
+}
+
+bool
+wrvqinsert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relation heap, IndexUniqueCheck check,
+		   bool unchanged, IndexInfo *info)
+{
+	const WrvqSupport *support;
+	MemoryContext context,
+				caller;
+	const float *vector;
+	int			dimensions;
+
+	if (isnull[0])
+		return false;
+	context = AllocSetContextCreate(CurrentMemoryContext, "wrvq insert", ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(context);
+	support = WrvqIndexSupport(index);
+	vector = support->vector(values[0], &dimensions);
+	WrvqCheckFinite(vector, dimensions);
+	if (WrvqIsIndexable(support, vector, dimensions))
+		insert_vector(index, heap, vector, dimensions, tid);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return false;
+}

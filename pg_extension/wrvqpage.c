@@ -1,0 +1,254 @@
+/* wrvqpage.c: pages, slots and their checks; the only file that knows page offsets. */
+#include "wrvq.h"
+
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+
+void
+WrvqCorrupted(Relation index, BlockNumber block, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INDEX_CORRUPTED),
+			 errmsg("index \"%s\" is corrupted: block %u: %s", RelationGetRelationName(index), block, what),
+			 errhint("REINDEX the index.")));
+}
+
+void
+WrvqInitPage(Page page, WrvqPageKind kind)
+{
+	PageInit(page, BLCKSZ, sizeof(WrvqPageOpaque));
+	WrvqPageGetOpaque(page)->next = InvalidBlockNumber;
+	WrvqPageGetOpaque(page)->stamp = 0;
+	WrvqPageGetOpaque(page)->kind = kind;
+	WrvqPageGetOpaque(page)->count = 0;
+	WrvqPageGetOpaque(page)->unused = 0;
+	WrvqPageGetOpaque(page)->page_id = WRVQ_PAGE_ID;
+
+	/* generic WAL takes what lies between pd_lower and pd_upper for a hole: leave none */
+	((PageHeader) page)->pd_lower = ((PageHeader) page)->pd_upper;
+}
+
+/* Raises unless the buffer, locked by the caller, holds a page of this kind. */
+void
+WrvqCheckPage(Relation index, Buffer buffer, WrvqPageKind kind)
+{
+	Page		page = BufferGetPage(buffer);
+
+	if (PageIsNew(page))
+		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is empty");
+	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(WrvqPageOpaque)) ||
+		WrvqPageGetOpaque(page)->page_id != WRVQ_PAGE_ID)
+		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is not one of a wrvq index");
+	if (WrvqPageGetOpaque(page)->kind != kind)
+		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is of another kind than expected");
+}
+
+/* Reads, locks and checks a page; the caller unlocks and releases it. */
+Buffer
+WrvqReadPage(Relation index, BlockNumber block, WrvqPageKind kind, int lock)
+{
+	Buffer		buffer = ReadBuffer(index, block);
+
+	LockBuffer(buffer, lock);
+	WrvqCheckPage(index, buffer, kind);
+	return buffer;
+}
+
+/* A new page at the end of the relation, exclusively locked, not initialised. */
+Buffer
+WrvqExtend(Relation index)
+{
+	Buffer		buffer;
+
+	LockRelationForExtension(index, ExclusiveLock);
+	buffer = ReadBuffer(index, P_NEW);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	UnlockRelationForExtension(index, ExclusiveLock);
+	return buffer;
+}
+
+/* ---------- the metapage ---------- */
+
+/* Raises if the metadata are not ones that this version can use. */
+void
+WrvqCheckMeta(Relation index, const WrvqMetaData *meta)
+{
+	wrvq_status status;
+	int64		bytes;
+
+	if (meta->magic != WRVQ_MAGIC)
+		WrvqCorrupted(index, WRVQ_META_BLOCK, "it has no wrvq metadata");
+	if (meta->format_version != WRVQ_FORMAT_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("index \"%s\" has format version %u, this is wrvq %s for version %u",
+						RelationGetRelationName(index), meta->format_version, WRVQ_VERSION,
+						WRVQ_FORMAT_VERSION),
+				 errhint("REINDEX the index, or install the wrvq that built it.")));
+	if (meta->dimensions > WRVQ_DIMENSIONS_MAX || meta->metric > WRVQ_COSINE)
+		WrvqCorrupted(index, WRVQ_META_BLOCK, "its dimensions or metric are out of range");
+	if (!meta->is_trained)
+		return;
+	SWIFT(status = wrvq_kernel.shape_check(&meta->shape));
+	if (status != WRVQ_OK)
+		WrvqCorrupted(index, WRVQ_META_BLOCK, "its shape is out of range");
+	SWIFT(bytes = wrvq_kernel.image_bytes(&meta->shape));
+	if ((uint64) bytes != meta->image_bytes ||
+		meta->list_count != (uint32) meta->shape.levels[0].codeword_count ||
+		meta->dimensions != (uint32) meta->shape.dimensions || meta->metric != (uint32) meta->shape.metric)
+		WrvqCorrupted(index, WRVQ_META_BLOCK, "its shape contradicts its counts");
+}
+
+/* Copies the metadata, checked. */
+void
+WrvqReadMeta(Relation index, WrvqMetaData *meta)
+{
+	Buffer		buffer = WrvqReadPage(index, WRVQ_META_BLOCK, WRVQ_PAGE_META, BUFFER_LOCK_SHARE);
+
+	*meta = *WrvqPageGetMeta(BufferGetPage(buffer));
+	UnlockReleaseBuffer(buffer);
+	WrvqCheckMeta(index, meta);
+}
+
+/* Writes the metapage of an untrained, empty index as block 0 of a fork. */
+void
+WrvqInitMeta(Relation index, ForkNumber fork)
+{
+	Buffer		buffer = ReadBufferExtended(index, fork, P_NEW, RBM_NORMAL, NULL);
+	Page		page;
+	WrvqMetaData *meta;
+
+	Assert(BufferGetBlockNumber(buffer) == WRVQ_META_BLOCK);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	page = BufferGetPage(buffer);
+	START_CRIT_SECTION();
+	WrvqInitPage(page, WRVQ_PAGE_META);
+	meta = WrvqPageGetMeta(page);
+	memset(meta, 0, sizeof(WrvqMetaData));
+	meta->magic = WRVQ_MAGIC;
+	meta->format_version = WRVQ_FORMAT_VERSION;
+	meta->metric = WrvqIndexSupport(index)->metric;
+	meta->codebook_start = InvalidBlockNumber;
+	meta->directory_start = InvalidBlockNumber;
+	meta->pending_head = InvalidBlockNumber;
+	meta->pending_tail = InvalidBlockNumber;
+	MarkBufferDirty(buffer);
+	if (fork == INIT_FORKNUM || RelationNeedsWAL(index))
+		log_newpage_buffer(buffer, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buffer);
+}
+
+/* ---------- slots ---------- */
+
+WrvqSlotHeader *
+WrvqGetSlot(const WrvqCodebook *codebook, Page page, int slot)
+{
+	return (WrvqSlotHeader *) (PageGetContents(page) + slot * codebook->slot_bytes);
+}
+
+/* Does the page still hold what the pointer was made for? */
+bool
+WrvqSlotIs(const WrvqCodebook *codebook, Page page, WrvqSlotPointer pointer, uint32 list)
+{
+	WrvqSlotHeader *slot;
+
+	if (pointer.slot >= (uint32) codebook->slots_per_page)
+		return false;
+	slot = WrvqGetSlot(codebook, page, pointer.slot);
+	return slot->list == list && slot->stamp == pointer.stamp && slot->count <= WRVQ_BLOCK_ENTRIES;
+}
+
+/* Initialises a page of free slots; stamps go on from the given one. */
+void
+WrvqInitPostingPage(const WrvqCodebook *codebook, Page page, uint32 stamp)
+{
+	WrvqInitPage(page, WRVQ_PAGE_POSTING);
+	WrvqPageGetOpaque(page)->stamp = stamp;
+	memset(PageGetContents(page), 0, WRVQ_PAGE_BYTES);
+	for (int i = 0; i < codebook->slots_per_page; i++)
+		WrvqGetSlot(codebook, page, i)->list = WRVQ_LIST_FREE;
+}
+
+/* A free slot of the page, or -1. */
+int
+WrvqFreeSlot(const WrvqCodebook *codebook, Page page)
+{
+	for (int i = 0; i < codebook->slots_per_page; i++)
+		if (WrvqGetSlot(codebook, page, i)->list == WRVQ_LIST_FREE)
+			return i;
+	return -1;
+}
+
+/* Gives a free slot to a list, empty and unlinked; returns the pointer to it. */
+WrvqSlotPointer
+WrvqUseSlot(const WrvqCodebook *codebook, Page page, BlockNumber block, int slot, uint32 list)
+{
+	WrvqPageOpaque *opaque = WrvqPageGetOpaque(page);
+	WrvqSlotHeader *header = WrvqGetSlot(codebook, page, slot);
+	WrvqSlotPointer pointer;
+
+	memset(header, 0, codebook->slot_bytes);
+	header->list = list;
+	header->stamp = ++opaque->stamp;
+	header->next.block = InvalidBlockNumber;
+	header->sublist_min = UINT8_MAX;
+	opaque->count++;
+
+	pointer.block = block;
+	pointer.stamp = header->stamp;
+	pointer.slot = slot;
+	return pointer;
+}
+
+/* Appends an entry to a slot with room. */
+void
+WrvqPutEntry(const WrvqCodebook *codebook, WrvqSlotHeader *slot, uint32 sublist, ItemPointer tid,
+			 const uint8 *entry)
+{
+	Assert(slot->count < WRVQ_BLOCK_ENTRIES);
+	SWIFT(wrvq_kernel.block_put(&codebook->layout, (uint8 *) (slot + 1), slot->count, WrvqRowFromTid(tid), entry));
+	slot->count++;
+	slot->sublist_min = Min(slot->sublist_min, sublist);
+	slot->sublist_max = Max(slot->sublist_max, sublist);
+}
+
+/* ---------- the directory ---------- */
+
+BlockNumber
+WrvqDirectoryBlock(const WrvqMetaData *meta, uint32 list)
+{
+	return meta->directory_start + list / WRVQ_LISTS_PER_PAGE;
+}
+
+WrvqListEntry *
+WrvqDirectoryEntry(Page page, uint32 list)
+{
+	return (WrvqListEntry *) PageGetContents(page) + list % WRVQ_LISTS_PER_PAGE;
+}
+
+void
+WrvqReadListEntry(Relation index, const WrvqMetaData *meta, uint32 list, WrvqListEntry *entry)
+{
+	Buffer		buffer = WrvqReadPage(index, WrvqDirectoryBlock(meta, list), WRVQ_PAGE_DIRECTORY, BUFFER_LOCK_SHARE);
+
+	*entry = *WrvqDirectoryEntry(BufferGetPage(buffer), list);
+	UnlockReleaseBuffer(buffer);
+}
+
+/* ---------- row identifiers ---------- */
+
+/* A heap TID as the 48-bit number that the kernels carry: in order of position in the table. */
+uint64
+WrvqRowFromTid(ItemPointer tid)
+{
+	return (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 16 | ItemPointerGetOffsetNumberNoCheck(tid);
+}
+
+void
+WrvqTidFromRow(uint64 row, ItemPointer tid)
+{
+	ItemPointerSet(tid, (BlockNumber) (row >> 16), (OffsetNumber) (row & 0xFFFF));
+}

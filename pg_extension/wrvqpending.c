@@ -1,0 +1,333 @@
+/*
+ * wrvqpending.c: rows that wait to be encoded, because the index has not seen
+ * enough of them to learn a codebook.  Scans compare them exactly.
+ */
+#include "wrvq.h"
+
+#include "catalog/index.h"
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+#include "storage/freespace.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* The array of row identifiers of a pending page. */
+static ItemPointerData *
+pending_items(Page page)
+{
+	return (ItemPointerData *) PageGetContents(page);
+}
+
+/*
+ * Adds a row to the pending chain and returns about how many wait.  The
+ * metapage's lock serialises this: it only happens while an index is small.
+ */
+int64
+WrvqAddPending(Relation index, ItemPointer tid, int dimensions)
+{
+	Buffer		meta_buffer = WrvqReadPage(index, WRVQ_META_BLOCK, WRVQ_PAGE_META, BUFFER_LOCK_EXCLUSIVE);
+	WrvqMetaData *meta = WrvqPageGetMeta(BufferGetPage(meta_buffer));
+	Buffer		tail = InvalidBuffer,
+				buffer;
+	GenericXLogState *xlog;
+	Page		page;
+	WrvqPageOpaque *opaque;
+	bool		has_room = false;
+	int64		waiting;
+
+	WrvqCheckMeta(index, meta);
+	if (meta->dimensions != 0)
+		WrvqCheckDimensions(meta->dimensions, dimensions);
+	if (meta->pending_tail != InvalidBlockNumber)
+	{
+		tail = WrvqReadPage(index, meta->pending_tail, WRVQ_PAGE_PENDING, BUFFER_LOCK_EXCLUSIVE);
+		has_room = WrvqPageGetOpaque(BufferGetPage(tail))->count < WRVQ_PENDING_PER_PAGE;
+	}
+	buffer = has_room ? tail : WrvqExtend(index);
+
+	xlog = GenericXLogStart(index);
+	meta = WrvqPageGetMeta(GenericXLogRegisterBuffer(xlog, meta_buffer, 0));
+	page = GenericXLogRegisterBuffer(xlog, buffer, has_room ? 0 : GENERIC_XLOG_FULL_IMAGE);
+	if (!has_room)
+	{
+		WrvqInitPage(page, WRVQ_PAGE_PENDING);
+		memset(PageGetContents(page), 0, WRVQ_PAGE_BYTES);
+		if (tail != InvalidBuffer)
+			WrvqPageGetOpaque(GenericXLogRegisterBuffer(xlog, tail, 0))->next = BufferGetBlockNumber(buffer);
+		else
+			meta->pending_head = BufferGetBlockNumber(buffer);
+		meta->pending_tail = BufferGetBlockNumber(buffer);
+	}
+	opaque = WrvqPageGetOpaque(page);
+	pending_items(page)[opaque->count++] = *tid;
+	meta->dimensions = dimensions;
+	meta->pending_count++;
+	waiting = meta->pending_count;
+	GenericXLogFinish(xlog);
+
+	if (tail != InvalidBuffer && tail != buffer)
+		UnlockReleaseBuffer(tail);
+	UnlockReleaseBuffer(buffer);
+	UnlockReleaseBuffer(meta_buffer);
+	return waiting;
+}
+
+/* All waiting rows, in order, in the current memory context. */
+int64
+WrvqReadPending(Relation index, const WrvqMetaData *meta, uint64 **rows)
+{
+	BlockNumber block = meta->pending_head,
+				blocks = block == InvalidBlockNumber ? 0 : RelationGetNumberOfBlocks(index);
+	int64		count = 0,
+				capacity = 0;
+
+	*rows = NULL;
+	for (BlockNumber visited = 0; block != InvalidBlockNumber; visited++)
+	{
+		Buffer		buffer;
+		WrvqPageOpaque *opaque;
+
+		if (visited > blocks)
+			WrvqCorrupted(index, block, "the chain of pending pages runs in a circle");
+		buffer = WrvqReadPage(index, block, WRVQ_PAGE_PENDING, BUFFER_LOCK_SHARE);
+		opaque = WrvqPageGetOpaque(BufferGetPage(buffer));
+		if (opaque->count > WRVQ_PENDING_PER_PAGE)
+			WrvqCorrupted(index, block, "a pending page claims more rows than it can hold");
+		if (count + opaque->count > capacity)
+		{
+			capacity = Max(2 * capacity, count + (int64) WRVQ_PENDING_PER_PAGE);
+			*rows = *rows == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, capacity * sizeof(uint64))
+				: repalloc_huge(*rows, capacity * sizeof(uint64));
+		}
+		for (int i = 0; i < opaque->count; i++)
+			(*rows)[count++] = WrvqRowFromTid(&pending_items(BufferGetPage(buffer))[i]);
+		block = opaque->next;
+		UnlockReleaseBuffer(buffer);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return count;
+}
+
+static int
+compare_rows(const void *a, const void *b)
+{
+	uint64		x = *(const uint64 *) a,
+				y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Vectors of waiting rows that are not deleted, as many as a codebook wants to learn from. */
+static int64
+sample_pending(Relation index, WrvqReranker *reranker, const uint64 *rows, int64 count, int dimensions,
+			   Snapshot snapshot, float **vectors)
+{
+	int64		capacity = Min(count, WrvqSampleRows(index, dimensions, count)),
+				taken = 0;
+
+	*vectors = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(float) * dimensions * capacity);
+	for (int64 i = 0; i < count && taken < capacity; i++)
+	{
+		const float *vector;
+		int			row_dimensions;
+
+		/* evenly spread: take when the share taken falls behind the share seen */
+		if (taken * count > i * capacity)
+			continue;
+		if (WrvqFetchVector(reranker, rows[i], snapshot, &vector, &row_dimensions))
+		{
+			WrvqCheckDimensions(dimensions, row_dimensions);
+			memcpy(*vectors + taken++ * dimensions, vector, sizeof(float) * dimensions);
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+	return taken;
+}
+
+/* Trains or loads a codebook and makes it valid, with all lists empty. */
+static bool
+install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, const uint64 *rows, int64 count,
+				 Snapshot snapshot)
+{
+	WrvqCodebook *codebook = NULL;
+	Buffer		buffer;
+	WrvqMetaData *current;
+
+	if (WrvqCodebookOption(index) != NULL)
+		codebook = WrvqLoadCodebook(index, meta->dimensions, meta->codebook_sha256);
+	if (codebook == NULL)
+	{
+		float	   *vectors;
+		int64		sampled = sample_pending(index, reranker, rows, count, meta->dimensions, snapshot, &vectors);
+
+		if (sampled < WRVQ_TRAIN_ROWS)
+			return false;
+		codebook = WrvqTrain(index, vectors, sampled, meta->dimensions, count);
+		pfree(vectors);
+	}
+	meta->build_id = pg_prng_uint64(&pg_global_prng_state);
+	meta->build_entries = 0;
+
+	/* codebook and directory are contiguous: nobody else may extend meanwhile */
+	LockRelationForExtension(index, ExclusiveLock);
+	WrvqStoreCodebook(index, meta, codebook);
+	WrvqWriteDirectory(index, meta, NULL);
+	UnlockRelationForExtension(index, ExclusiveLock);
+
+	/* inserts may have added to the pending chain since meta was read: keep what they wrote */
+	buffer = WrvqReadPage(index, WRVQ_META_BLOCK, WRVQ_PAGE_META, BUFFER_LOCK_EXCLUSIVE);
+	current = WrvqPageGetMeta(BufferGetPage(buffer));
+	meta->pending_head = current->pending_head;
+	meta->pending_tail = current->pending_tail;
+	meta->pending_count = current->pending_count;
+	meta->is_trained = true;
+	meta->default_probes = meta->list_count * 2 / 5 + 1;
+	{
+		GenericXLogState *xlog = GenericXLogStart(index);
+
+		*WrvqPageGetMeta(GenericXLogRegisterBuffer(xlog, buffer, 0)) = *meta;
+		GenericXLogFinish(xlog);
+	}
+	UnlockReleaseBuffer(buffer);
+	return true;
+}
+
+/* Encodes waiting rows and appends them to their lists; rows of deleted tuples stay for VACUUM. */
+static void
+encode_pending(Relation index, WrvqReranker *reranker, const WrvqMetaData *meta, uint64 *rows, int64 *count,
+			   Snapshot snapshot)
+{
+	WrvqCodebook *codebook = WrvqGetCodebook(index, meta);
+	WrvqEncoder *encoder = WrvqBeginEncoder(codebook, WRVQ_BATCH_ROWS);
+	int64		moved = 0;
+
+	for (int64 i = 0; i < *count; i++)
+	{
+		const float *vector;
+		int			dimensions;
+
+		if (WrvqFetchVector(reranker, rows[i], snapshot, &vector, &dimensions))
+		{
+			ItemPointerData tid;
+
+			WrvqCheckDimensions(meta->dimensions, dimensions);
+			WrvqTidFromRow(rows[i], &tid);
+			WrvqAddVector(encoder, vector, &tid);
+			rows[moved++] = rows[i];
+		}
+		if (encoder->count == encoder->capacity || (i == *count - 1 && encoder->count > 0))
+		{
+			WrvqEncode(encoder);
+			for (int j = 0; j < encoder->count; j++)
+				WrvqInsertEntry(index, meta, codebook, encoder->encoded[j].list, encoder->encoded[j].sublist,
+								&encoder->tids[j], encoder->entries + (Size) j * codebook->layout.entry_bytes);
+			encoder->count = 0;
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+	*count = moved;
+}
+
+/*
+ * Removes rows for which drop() says so from the pending chain, page by page.
+ * An emptied chain keeps its pages: the next untrained rows use them.
+ */
+int64
+WrvqRemovePending(Relation index, bool (*drop) (uint64 row, void *state), void *state)
+{
+	WrvqMetaData meta;
+	BlockNumber block,
+				blocks = RelationGetNumberOfBlocks(index);
+	int64		removed_total = 0;
+
+	WrvqReadMeta(index, &meta);
+	block = meta.pending_head;
+	for (BlockNumber visited = 0; block != InvalidBlockNumber; visited++)
+	{
+		Buffer		buffer = WrvqReadPage(index, block, WRVQ_PAGE_PENDING, BUFFER_LOCK_EXCLUSIVE);
+		WrvqPageOpaque *opaque = WrvqPageGetOpaque(BufferGetPage(buffer));
+		ItemPointerData kept[WRVQ_PENDING_PER_PAGE];
+		int			count = 0,
+					removed;
+
+		if (visited > blocks)
+			WrvqCorrupted(index, block, "the chain of pending pages runs in a circle");
+		if (opaque->count > WRVQ_PENDING_PER_PAGE)
+			WrvqCorrupted(index, block, "a pending page claims more rows than it can hold");
+		for (int i = 0; i < opaque->count; i++)
+		{
+			ItemPointerData *item = &pending_items(BufferGetPage(buffer))[i];
+
+			if (!drop(WrvqRowFromTid(item), state))
+				kept[count++] = *item;
+		}
+		removed = opaque->count - count;
+		if (removed > 0)
+		{
+			GenericXLogState *xlog = GenericXLogStart(index);
+			Page		page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+
+			memcpy(pending_items(page), kept, count * sizeof(ItemPointerData));
+			WrvqPageGetOpaque(page)->count = count;
+			GenericXLogFinish(xlog);
+		}
+		removed_total += removed;
+		block = WrvqPageGetOpaque(BufferGetPage(buffer))->next;
+		UnlockReleaseBuffer(buffer);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return removed_total;
+}
+
+typedef struct SortedRows
+{
+	const uint64 *rows;
+	int64		count;
+} SortedRows;
+
+static bool
+is_among(uint64 row, void *state)
+{
+	SortedRows *sorted = state;
+
+	return bsearch(&row, sorted->rows, sorted->count, sizeof(uint64), compare_rows) != NULL;
+}
+
+/*
+ * Encodes the waiting rows once threshold of them have come, training a
+ * codebook first if there is none.  The lock on the metapage keeps VACUUM from
+ * taking row identifiers away meanwhile; an insert does not wait for it.
+ */
+void
+WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait)
+{
+	WrvqMetaData meta;
+	SnapshotData dirty;
+	WrvqReranker *reranker;
+	SortedRows	sorted;
+	uint64	   *rows;
+	int64		count;
+
+	if (wait)
+		LockPage(index, WRVQ_META_BLOCK, ExclusiveLock);
+	else if (!ConditionalLockPage(index, WRVQ_META_BLOCK, ExclusiveLock))
+		return;
+	InitDirtySnapshot(dirty);
+	WrvqReadMeta(index, &meta);
+	count = WrvqReadPending(index, &meta, &rows);
+	if (count >= (meta.is_trained ? 1 : threshold))
+	{
+		reranker = WrvqBeginRerank(index, heap, WrvqIndexSupport(index));
+		if (meta.is_trained || install_codebook(index, reranker, &meta, rows, count, &dirty))
+		{
+			encode_pending(index, reranker, &meta, rows, &count, &dirty);
+			qsort(rows, count, sizeof(uint64), compare_rows);
+			sorted.rows = rows;
+			sorted.count = count;
+			WrvqRemovePending(index, is_among, &sorted);
+		}
+		WrvqEndRerank(reranker);
+	}
+	UnlockPage(index, WRVQ_META_BLOCK, ExclusiveLock);
+}

@@ -1,0 +1,104 @@
+/* wrvqrerank.c: the vectors of rows in the table, and their exact distance from a query. */
+#include "wrvq.h"
+
+#include "catalog/index.h"
+#include "executor/executor.h"
+#include "utils/memutils.h"
+
+struct WrvqReranker
+{
+	const WrvqSupport *support;
+	IndexFetchTableData *fetch;
+	TupleTableSlot *slot;
+	AttrNumber	attribute;		/* of a plain column; 0: an expression */
+	IndexInfo  *info;			/* for an expression or a predicate */
+	EState	   *estate;
+	MemoryContext row_context;
+};
+
+/* In the current memory context. */
+WrvqReranker *
+WrvqBeginRerank(Relation index, Relation heap, const WrvqSupport *support)
+{
+	WrvqReranker *reranker = palloc0(sizeof(WrvqReranker));
+
+	reranker->support = support;
+	reranker->slot = table_slot_create(heap, NULL);
+	reranker->fetch = table_index_fetch_begin(heap);
+	reranker->attribute = index->rd_index->indkey.values[0];
+	reranker->row_context = AllocSetContextCreate(CurrentMemoryContext, "wrvq rerank row", ALLOCSET_DEFAULT_SIZES);
+	if (reranker->attribute == 0)
+	{
+		reranker->info = BuildIndexInfo(index);
+		reranker->estate = CreateExecutorState();
+		GetPerTupleExprContext(reranker->estate)->ecxt_scantuple = reranker->slot;
+	}
+	return reranker;
+}
+
+/* The indexed value of the row in the slot. */
+static Datum
+indexed_value(WrvqReranker *reranker, bool *isnull)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	if (reranker->attribute != 0)
+		return slot_getattr(reranker->slot, reranker->attribute, isnull);
+	ResetPerTupleExprContext(reranker->estate);
+	FormIndexDatum(reranker->info, reranker->slot, reranker->estate, values, nulls);
+	*isnull = nulls[0];
+	return values[0];
+}
+
+/*
+ * The vector of a row that the snapshot sees, borrowed until the next call;
+ * false if it sees none.  HOT chains are followed as an index scan does.
+ */
+bool
+WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float **vector, int *dimensions)
+{
+	ItemPointerData tid;
+	bool		call_again = false,
+				isnull;
+	Datum		value;
+	MemoryContext caller;
+
+	WrvqTidFromRow(row, &tid);
+	if (!ItemPointerIsValid(&tid) ||
+		!table_index_fetch_tuple(reranker->fetch, &tid, snapshot, reranker->slot, &call_again, NULL))
+		return false;
+	MemoryContextReset(reranker->row_context);
+	caller = MemoryContextSwitchTo(reranker->row_context);
+	value = indexed_value(reranker, &isnull);
+	if (!isnull)
+		*vector = reranker->support->vector(value, dimensions);
+	MemoryContextSwitchTo(caller);
+	return !isnull;
+}
+
+/* The operator's own value for a row that the snapshot sees; false if it sees none. */
+bool
+WrvqRerank(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float *query, int dimensions,
+		   double *distance)
+{
+	const float *vector;
+	int			row_dimensions;
+
+	if (!WrvqFetchVector(reranker, row, snapshot, &vector, &row_dimensions))
+		return false;
+	WrvqCheckDimensions(dimensions, row_dimensions);
+	*distance = reranker->support->distance(vector, query, dimensions);
+	return true;
+}
+
+void
+WrvqEndRerank(WrvqReranker *reranker)
+{
+	table_index_fetch_end(reranker->fetch);
+	ExecDropSingleTupleTableSlot(reranker->slot);
+	if (reranker->estate != NULL)
+		FreeExecutorState(reranker->estate);
+	MemoryContextDelete(reranker->row_context);
+	pfree(reranker);
+}

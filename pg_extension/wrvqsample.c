@@ -1,0 +1,145 @@
+/* wrvqsample.c: a random sample of a table's vectors. */
+#include "wrvq.h"
+
+#include "commands/progress.h"
+#include "miscadmin.h"
+#include "utils/backend_progress.h"
+#include "utils/memutils.h"
+#include "utils/sampling.h"
+
+/* the same table gives the same sample */
+#define SAMPLING_SEED 20261123
+
+typedef struct SampleState
+{
+	WrvqSample *sample;
+	Relation	index;
+	const WrvqSupport *support;
+	MemoryContext row_context;
+	ReservoirStateData reservoir;
+	double		rows_seen;
+	double		rows_to_skip;	/* -1: draw anew */
+} SampleState;
+
+/* The first row tells the dimensions, and with them how many rows to draw. */
+static void
+begin_sample(SampleState *state, int dimensions, MemoryContext context)
+{
+	WrvqSample *sample = state->sample;
+
+	sample->dimensions = dimensions;
+	sample->capacity = WrvqSampleRows(state->index, dimensions, sample->total_rows);
+	sample->vectors = MemoryContextAllocHuge(context, sizeof(float) * dimensions * sample->capacity);
+}
+
+/* Vitter's algorithm Z, as ANALYZE does it. */
+static void
+add_to_sample(SampleState *state, const float *vector)
+{
+	WrvqSample *sample = state->sample;
+	Size		bytes = sizeof(float) * sample->dimensions;
+	int64		position = sample->rows;
+
+	if (sample->rows < sample->capacity)
+		sample->rows++;
+	else
+	{
+		if (state->rows_to_skip < 0)
+			state->rows_to_skip = reservoir_get_next_S(&state->reservoir, state->rows_seen, sample->capacity);
+		if (state->rows_to_skip-- > 0)
+			return;
+		position = (int64) (sample->capacity * sampler_random_fract(&state->reservoir.randstate));
+	}
+	memcpy((char *) sample->vectors + position * bytes, vector, bytes);
+}
+
+static void
+sample_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *argument)
+{
+	SampleState *state = argument;
+	MemoryContext caller;
+	const float *vector;
+	int			dimensions;
+
+	/* rows that are only seen by older snapshots teach nothing, and their toast may be gone */
+	if (isnull[0] || !alive)
+		return;
+	caller = MemoryContextSwitchTo(state->row_context);
+	vector = state->support->vector(values[0], &dimensions);
+	WrvqCheckFinite(vector, dimensions);
+	if (WrvqIsIndexable(state->support, vector, dimensions))
+	{
+		if (state->sample->dimensions == 0)
+			begin_sample(state, dimensions, caller);
+		WrvqCheckDimensions(state->sample->dimensions, dimensions);
+		add_to_sample(state, vector);
+		state->rows_seen++;
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(state->row_context);
+}
+
+/* Rows of the table that a sample's size is planned for, before any is read. */
+static double
+guess_rows(Relation heap, BlockNumber blocks)
+{
+	double		tuples = heap->rd_rel->reltuples,
+				pages = heap->rd_rel->relpages;
+
+	if (tuples > 0 && pages > 0)
+		return tuples / pages * blocks;
+	/* never analysed: vectors of some hundred dimensions come a few to a page */
+	return 4.0 * blocks;
+}
+
+static void
+read_blocks(SampleState *state, Relation heap, IndexInfo *info, BlockNumber start, BlockNumber count)
+{
+	table_index_build_range_scan(heap, state->index, info, false, false, false, start, count,
+								 sample_callback, state, NULL);
+}
+
+/*
+ * Draws rows that qualify for the index: a reservoir over as many random blocks
+ * as rows are wanted, or over all.  Vectors in the current memory context.
+ */
+WrvqSample *
+WrvqSampleTable(Relation heap, Relation index, IndexInfo *info)
+{
+	SampleState state = {0};
+	BlockNumber blocks = RelationGetNumberOfBlocks(heap),
+				visited = 0;
+	int64		wanted;
+
+	state.sample = palloc0(sizeof(WrvqSample));
+	state.sample->total_rows = guess_rows(heap, blocks);
+	state.index = index;
+	state.support = WrvqIndexSupport(index);
+	state.row_context = AllocSetContextCreate(CurrentMemoryContext, "wrvq sample row", ALLOCSET_DEFAULT_SIZES);
+	state.rows_to_skip = -1;
+	wanted = WrvqSampleRows(index, 1, state.sample->total_rows);
+	reservoir_init_selection_state(&state.reservoir, wanted);
+	sampler_random_init_state(SAMPLING_SEED, &state.reservoir.randstate);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 2);
+
+	if (blocks <= wanted)
+	{
+		if (blocks > 0)
+			read_blocks(&state, heap, info, 0, blocks);
+		visited = blocks;
+	}
+	else
+	{
+		BlockSamplerData sampler;
+
+		BlockSampler_Init(&sampler, blocks, wanted, SAMPLING_SEED);
+		for (; BlockSampler_HasMore(&sampler); visited++)
+		{
+			read_blocks(&state, heap, info, BlockSampler_Next(&sampler), 1);
+			CHECK_FOR_INTERRUPTS();
+		}
+	}
+	state.sample->total_rows = visited == 0 ? 0 : state.rows_seen / visited * blocks;
+	MemoryContextDelete(state.row_context);
+	return state.sample;
+}

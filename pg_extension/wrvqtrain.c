@@ -1,0 +1,194 @@
+/* wrvqtrain.c: a codebook of the index's own, from a sample of its rows. */
+#include "wrvq.h"
+
+#include <math.h>
+
+#include "commands/progress.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/backend_progress.h"
+#include "utils/memutils.h"
+
+/* k-means iterations a level: the loss gains less than 1 % from more */
+#define TRAINING_ITERATIONS 8
+
+/* the same rows and options give the same codebook */
+#define TRAINING_SEED 1
+
+/* codewords of level 1, which key the sub-lists */
+#define SUBLISTS 16
+
+/*
+ * Lists for a number of rows: 4 square roots.  The cost of ranking lists and
+ * that of scanning them then stay in proportion.
+ */
+static int
+choose_lists(Relation index, double rows)
+{
+	WrvqOptions *options = WrvqGetOptions(index);
+
+	if (options != NULL && options->lists > 0)
+		return options->lists;
+	return Max(1, Min(WRVQ_LISTS_MAX, (int) rint(4 * sqrt(rows))));
+}
+
+/* Sample rows that training wants: enough a list, and no more than fit maintenance_work_mem. */
+int64
+WrvqSampleRows(Relation index, int dimensions, double total_rows)
+{
+	int64		wanted = Max((int64) 10000, (int64) choose_lists(index, total_rows) * 25);
+	int64		fitting = (int64) maintenance_work_mem * 1024 / 2 / (sizeof(float) * Max(dimensions, 1));
+
+	return Max(1, Min(wanted, Max(fitting, 256)));
+}
+
+/* flat lists, flat directions for the sub-lists, a product level with a transform */
+static void
+make_shape(Relation index, int dimensions, double total_rows, wrvq_shape *shape)
+{
+	WrvqOptions *options = WrvqGetOptions(index);
+	int			fuzzy_levels = options != NULL ? options->fuzzy_levels : -1;
+	/* pieces grow from 4 dimensions so that an entry stays within its bytes */
+	int			piece_dimensions = Max(4, (dimensions + 475) / 476);
+	wrvq_level_shape *level = shape->levels;
+
+	memset(shape, 0, sizeof(wrvq_shape));
+	shape->dimensions = dimensions;
+	shape->metric = WrvqIndexSupport(index)->metric;
+	shape->scale = 1;
+	shape->fuzzy_levels = fuzzy_levels < 0 ? 1 : fuzzy_levels;
+	SWIFT(shape->transform_block_dimensions = wrvq_training.default_transform_block(dimensions));
+
+	level->kind = WRVQ_FLAT;
+	level->weight_rule = WRVQ_WEIGHT_ONE;
+	level->weight_bits = 16;
+	level->codeword_count = choose_lists(index, total_rows);
+	level++;
+	level->kind = WRVQ_FLAT;
+	level->weight_rule = WRVQ_WEIGHT_PROJECTION;
+	level->weight_bits = 16;
+	level->codeword_count = SUBLISTS;
+	level++;
+	level->kind = WRVQ_PRODUCT;
+	level->weight_rule = WRVQ_WEIGHT_PROJECTION;
+	level->weight_bits = 16;
+	level->codeword_count = 16;
+	level->piece_dimensions = Min(piece_dimensions, dimensions);
+	level->piece_count = (dimensions + level->piece_dimensions - 1) / level->piece_dimensions;
+	shape->level_count = 3;
+}
+
+/* 1 / mean length as a power of two, so that weights fit half precision and scaling is exact. */
+static float
+choose_scale(const float *sample, int64 rows, int dimensions)
+{
+	double		sum = 0;
+
+	for (int64 i = 0; i < rows; i++)
+	{
+		double		product;
+
+		SWIFT(product = wrvq_kernel.inner_product(sample + i * dimensions, sample + i * dimensions, dimensions));
+		sum += sqrt(product);
+	}
+	if (!(sum > 0) || !isfinite(sum))
+		return 1;
+	return (float) ldexp(1.0, (int) Max(-100, Min(100, rint(-log2(sum / rows)))));
+}
+
+/* Scales the sample in place, or normalises it under cosine, as prepare() will do with every row. */
+static void
+prepare_sample(float *sample, int64 rows, const wrvq_shape *shape)
+{
+	wrvq_shape	plain = {.dimensions = shape->dimensions,.metric = shape->metric == WRVQ_COSINE ? WRVQ_COSINE : WRVQ_IP,
+		.level_count = 1,.scale = shape->scale,
+	.levels = {{.kind = WRVQ_FLAT,.weight_bits = 16,.codeword_count = 1}}};
+	WrvqCodebook *codebook = WrvqNewCodebook(&plain);
+	WrvqEncoder *encoder = WrvqBeginEncoder(codebook, 1);
+
+	for (int64 i = 0; i < rows; i++)
+	{
+		float	   *row = sample + i * shape->dimensions;
+		ptrdiff_t	bad;
+		wrvq_status status;
+
+		SWIFT(status = wrvq_kernel.prepare(&codebook->view, row, 1, encoder->scratch, encoder->prepared, &bad));
+		if (status != WRVQ_OK)
+			elog(ERROR, "could not prepare a sample row: status %d", (int) status);
+		memcpy(row, encoder->prepared, sizeof(float) * shape->dimensions);
+	}
+}
+
+static void
+run_trainer(wrvq_trainer *trainer)
+{
+	wrvq_status status;
+
+	do
+	{
+		int32		units;
+		float		progress;
+
+		SWIFT(units = wrvq_training.trainer_units(trainer));
+		for (int32 unit = 0; unit < units; unit++)
+		{
+			SWIFT(wrvq_training.trainer_work(trainer, unit));
+			CHECK_FOR_INTERRUPTS();
+		}
+		SWIFT(status = wrvq_training.trainer_advance(trainer));
+		SWIFT(progress = wrvq_training.trainer_progress(trainer));
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) (progress * 1000));
+		CHECK_FOR_INTERRUPTS();
+	} while (status == WRVQ_MORE);
+}
+
+/*
+ * Trains a codebook for an index of about total_rows rows; consumes the sample.
+ * The result is in the current memory context.
+ */
+WrvqCodebook *
+WrvqTrain(Relation index, float *sample, int64 rows, int dimensions, double total_rows)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "wrvq training", ALLOCSET_DEFAULT_SIZES);
+	wrvq_shape	shape;
+	wrvq_status status;
+	int64		bytes;
+	char	   *memory;
+	wrvq_trainer *trainer;
+	WrvqCodebook *codebook;
+	float	   *scratch;
+	const float *transform;
+
+	make_shape(index, dimensions, total_rows, &shape);
+	if (shape.metric != WRVQ_COSINE)
+		shape.scale = choose_scale(sample, rows, dimensions);
+	SWIFT(status = wrvq_kernel.shape_check(&shape));
+	if (status != WRVQ_OK)
+		elog(ERROR, "bad shape for %d dimensions", dimensions);
+	codebook = WrvqNewCodebook(&shape);
+
+	MemoryContextSwitchTo(context);
+	prepare_sample(sample, rows, &shape);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 3);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, 1000);
+	SWIFT(bytes = wrvq_training.trainer_bytes(&shape, rows));
+	memory = MemoryContextAllocHuge(context, bytes + 64);
+	SWIFT(trainer = wrvq_training.trainer_begin(&shape, sample, rows, TRAINING_SEED, TRAINING_ITERATIONS,
+												(void *) TYPEALIGN(64, memory)));
+	run_trainer(trainer);
+
+	scratch = palloc(sizeof(float) * 2 * (dimensions + 16));
+	SWIFT(transform = wrvq_training.trainer_transform(trainer));
+	SWIFT(wrvq_kernel.image_set_transform(&codebook->view, transform));
+	for (int i = 0; i < shape.level_count; i++)
+	{
+		const float *codewords;
+
+		SWIFT(codewords = wrvq_training.trainer_codewords(trainer, i));
+		SWIFT(wrvq_kernel.image_set_level(&codebook->view, i, codewords, scratch));
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	return codebook;
+}

@@ -1,0 +1,130 @@
+\echo Use "CREATE EXTENSION wrvq" to load this file. \quit
+
+-- operators
+
+CREATE FUNCTION wrvq_l2_distance(real[], real[]) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_l2_distance(real[], real[]) IS 'Euclidean distance';
+
+CREATE FUNCTION wrvq_negative_inner_product(real[], real[]) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_negative_inner_product(real[], real[]) IS 'negative inner product';
+
+CREATE FUNCTION wrvq_cosine_distance(real[], real[]) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_cosine_distance(real[], real[]) IS 'cosine distance; NaN for a zero vector';
+
+CREATE OPERATOR <-> (
+	LEFTARG = real[], RIGHTARG = real[], FUNCTION = wrvq_l2_distance, COMMUTATOR = '<->'
+);
+COMMENT ON OPERATOR <-> (real[], real[]) IS 'Euclidean distance';
+
+CREATE OPERATOR <#> (
+	LEFTARG = real[], RIGHTARG = real[], FUNCTION = wrvq_negative_inner_product, COMMUTATOR = '<#>'
+);
+COMMENT ON OPERATOR <#> (real[], real[]) IS 'negative inner product';
+
+CREATE OPERATOR <=> (
+	LEFTARG = real[], RIGHTARG = real[], FUNCTION = wrvq_cosine_distance, COMMUTATOR = '<=>'
+);
+COMMENT ON OPERATOR <=> (real[], real[]) IS 'cosine distance';
+
+-- access method
+
+CREATE FUNCTION wrvqhandler(internal) RETURNS index_am_handler
+	AS 'MODULE_PATHNAME' LANGUAGE C;
+COMMENT ON FUNCTION wrvqhandler(internal) IS 'wrvq index access method handler';
+
+CREATE ACCESS METHOD wrvq TYPE INDEX HANDLER wrvqhandler;
+COMMENT ON ACCESS METHOD wrvq IS 'weight residual vector quantization index access method';
+
+-- operator classes
+
+CREATE FUNCTION wrvq_real_l2_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_real_l2_support(internal) IS 'support of operator class real_l2_ops';
+
+CREATE FUNCTION wrvq_real_ip_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_real_ip_support(internal) IS 'support of operator class real_ip_ops';
+
+CREATE FUNCTION wrvq_real_cosine_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_real_cosine_support(internal) IS 'support of operator class real_cosine_ops';
+
+CREATE OPERATOR CLASS real_l2_ops
+	DEFAULT FOR TYPE real[] USING wrvq AS
+	OPERATOR 1 <-> (real[], real[]) FOR ORDER BY float_ops,
+	FUNCTION 1 wrvq_real_l2_support(internal);
+
+CREATE OPERATOR CLASS real_ip_ops
+	FOR TYPE real[] USING wrvq AS
+	OPERATOR 1 <#> (real[], real[]) FOR ORDER BY float_ops,
+	FUNCTION 1 wrvq_real_ip_support(internal);
+
+CREATE OPERATOR CLASS real_cosine_ops
+	FOR TYPE real[] USING wrvq AS
+	OPERATOR 1 <=> (real[], real[]) FOR ORDER BY float_ops,
+	FUNCTION 1 wrvq_real_cosine_support(internal);
+
+-- codebooks: what `wrvq train` and `wrvq load` store
+
+CREATE TABLE wrvq_codebook (
+	name text PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 255),
+	version int NOT NULL,
+	dimensions int NOT NULL CHECK (dimensions BETWEEN 1 AND 16000),
+	metric text NOT NULL CHECK (metric IN ('l2', 'ip', 'cosine')),
+	sha256 bytea NOT NULL,
+	loss float8[] NOT NULL,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	properties jsonb NOT NULL DEFAULT '{}'
+);
+COMMENT ON TABLE wrvq_codebook IS 'codebooks for wrvq indexes; rows are immutable';
+COMMENT ON COLUMN wrvq_codebook.loss IS 'quantization loss after each level: mean squared length of the residual of a scaled vector';
+
+CREATE TABLE wrvq_codebook_level (
+	name text NOT NULL REFERENCES wrvq_codebook ON DELETE CASCADE,
+	level int NOT NULL CHECK (level >= 0),
+	kind text NOT NULL CHECK (kind IN ('flat', 'product')),
+	weight text NOT NULL CHECK (weight IN ('one', 'norm', 'projection')),
+	weight_bits int NOT NULL CHECK (weight_bits IN (16, 8, 4, 3, 2)),
+	codeword_count int NOT NULL,
+	piece_count int NOT NULL,
+	piece_dimensions int NOT NULL,
+	codewords bytea NOT NULL,
+	transform_block_dimensions int NOT NULL,
+	transform bytea,
+	weights bytea,
+	PRIMARY KEY (name, level)
+);
+COMMENT ON TABLE wrvq_codebook_level IS 'levels of codebooks; rows are immutable';
+COMMENT ON COLUMN wrvq_codebook_level.codewords IS 'little-endian halves: flat [codeword_count][dimensions], product [piece_count][16][piece_dimensions]';
+COMMENT ON COLUMN wrvq_codebook_level.transform IS 'little-endian halves: the diagonal blocks in sequence, each square';
+
+-- already compressed in every sense: storing them plainly saves the attempt
+ALTER TABLE wrvq_codebook_level
+	ALTER codewords SET STORAGE EXTERNAL, ALTER transform SET STORAGE EXTERNAL;
+
+GRANT SELECT ON wrvq_codebook, wrvq_codebook_level TO PUBLIC;
+
+CREATE FUNCTION wrvq_codebook_is_immutable() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'codebook "%" cannot be changed', OLD.name
+		USING ERRCODE = 'object_not_in_prerequisite_state',
+			HINT = 'Indexes and codes depend on it. Store the changed codebook under another name.';
+END $$;
+COMMENT ON FUNCTION wrvq_codebook_is_immutable() IS 'refuses updates of codebooks';
+
+CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq_codebook
+	FOR EACH ROW EXECUTE FUNCTION wrvq_codebook_is_immutable();
+CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq_codebook_level
+	FOR EACH ROW EXECUTE FUNCTION wrvq_codebook_is_immutable();
+
+SELECT pg_catalog.pg_extension_config_dump('wrvq_codebook', '');
+SELECT pg_catalog.pg_extension_config_dump('wrvq_codebook_level', '');
+
+-- functions
+
+CREATE FUNCTION wrvq_version() RETURNS text
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_version() IS 'version of the loaded wrvq library';
