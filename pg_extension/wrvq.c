@@ -15,19 +15,19 @@
 
 PG_MODULE_MAGIC;
 
-wrvq_kernels wrvq_kernel;
+wrvq_kernels		  wrvq_kernel;
 wrvq_training_kernels wrvq_training;
 volatile sig_atomic_t wrvq_in_swift = 0;
 
-double		wrvq_target_recall = 0.95;
-int			wrvq_probes = 0;
-int			wrvq_rerank = 0;
-int			wrvq_max_scan_tuples = 20000;
-bool		wrvq_iterative_scan = true;
+double wrvq_target_recall = 0.95;
+int	   wrvq_probes = 0;
+int	   wrvq_rerank = 0;
+int	   wrvq_max_scan_tuples = 20000;
+bool   wrvq_iterative_scan = true;
 
 static relopt_kind wrvq_relopt_kind;
 
-void		_PG_init(void);
+void _PG_init(void);
 
 /*
  * A failed Swift precondition executes an illegal instruction, which would kill
@@ -39,7 +39,7 @@ void		_PG_init(void);
 static void
 wrvq_trap_handler(SIGNAL_ARGS)
 {
-	sigset_t	signals;
+	sigset_t signals;
 
 	if (!wrvq_in_swift)
 	{
@@ -51,9 +51,7 @@ wrvq_trap_handler(SIGNAL_ARGS)
 	sigemptyset(&signals);
 	sigaddset(&signals, postgres_signal_arg);
 	sigprocmask(SIG_UNBLOCK, &signals, NULL);
-	ereport(ERROR,
-			(errcode(ERRCODE_INTERNAL_ERROR),
-			 errmsg("wrvq kernel failed a run-time check")));
+	ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("wrvq kernel failed a run-time check")));
 }
 
 static void
@@ -78,31 +76,21 @@ choose_kernels(void)
 static void
 define_settings(void)
 {
-	DefineCustomRealVariable("wrvq.target_recall",
-							 "Share of the true nearest rows that a search aims to find.",
-							 "Chooses how many lists are visited and how many rows are reranked.",
-							 &wrvq_target_recall, 0.95, 0.0, 1.0,
-							 PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("wrvq.probes",
-							"Lists visited by a search, with all their sub-lists.",
-							"0 chooses by wrvq.target_recall; more than there are visit all.",
-							&wrvq_probes, 0, 0, INT_MAX,
-							PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("wrvq.rerank",
-							"Candidates whose exact distance is computed from the table.",
-							"0 chooses by wrvq.target_recall.",
-							&wrvq_rerank, 0, 0, INT_MAX,
-							PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("wrvq.max_scan_tuples",
-							"Rows that one scan may rerank while it widens.",
-							"0 means no limit.",
-							&wrvq_max_scan_tuples, 20000, 0, INT_MAX,
-							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("wrvq.target_recall", "Share of the true nearest rows that a search aims to find.",
+							 "Chooses how many lists are visited and how many rows are reranked.", &wrvq_target_recall,
+							 0.95, 0.0, 1.0, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("wrvq.probes", "Lists visited by a search, with all their sub-lists.",
+							"0 chooses by wrvq.target_recall; more than there are visit all.", &wrvq_probes, 0, 0,
+							INT_MAX, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("wrvq.rerank", "Candidates whose exact distance is computed from the table.",
+							"0 chooses by wrvq.target_recall.", &wrvq_rerank, 0, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL,
+							NULL);
+	DefineCustomIntVariable("wrvq.max_scan_tuples", "Rows that one scan may rerank while it widens.",
+							"0 means no limit.", &wrvq_max_scan_tuples, 20000, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL,
+							NULL);
 	DefineCustomBoolVariable("wrvq.iterative_scan",
-							 "Widens a scan while more rows are wanted, so that filters do not return short.",
-							 NULL,
-							 &wrvq_iterative_scan, true,
-							 PGC_USERSET, 0, NULL, NULL, NULL);
+							 "Widens a scan while more rows are wanted, so that filters do not return short.", NULL,
+							 &wrvq_iterative_scan, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("wrvq");
 }
 
@@ -110,22 +98,21 @@ static void
 validate_codebook_option(const char *value)
 {
 	if (value != NULL && (value[0] == '\0' || strlen(value) > 255))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"codebook\": \"%s\"", value),
-				 errdetail("A codebook's name has between 1 and 255 bytes.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid value for option \"codebook\": \"%s\"", value),
+						errdetail("A codebook's name has between 1 and 255 bytes.")));
 }
 
 static void
 define_options(void)
 {
 	wrvq_relopt_kind = add_reloption_kind();
-	add_int_reloption(wrvq_relopt_kind, "lists", "Number of lists; 0 chooses by the number of rows",
-					  0, 0, WRVQ_LISTS_MAX, AccessExclusiveLock);
-	add_int_reloption(wrvq_relopt_kind, "fuzzy_levels", "Levels whose codes key sub-lists; -1 chooses by size",
-					  -1, -1, 1, AccessExclusiveLock);
-	add_string_reloption(wrvq_relopt_kind, "codebook", "Name of a stored codebook",
-						 NULL, validate_codebook_option, AccessExclusiveLock);
+	add_int_reloption(wrvq_relopt_kind, "lists", "Number of lists; 0 chooses by the number of rows", 0, 0,
+					  WRVQ_LISTS_MAX, AccessExclusiveLock);
+	add_int_reloption(wrvq_relopt_kind, "fuzzy_levels", "Levels whose codes key sub-lists; -1 chooses by size", -1, -1,
+					  1, AccessExclusiveLock);
+	add_string_reloption(wrvq_relopt_kind, "codebook", "Name of a stored codebook", NULL, validate_codebook_option,
+						 AccessExclusiveLock);
 }
 
 void
@@ -145,8 +132,8 @@ wrvqoptions(Datum reloptions, bool validate)
 		{"codebook", RELOPT_TYPE_STRING, offsetof(WrvqOptions, codebook_offset)},
 	};
 
-	return (bytea *) build_reloptions(reloptions, validate, wrvq_relopt_kind, sizeof(WrvqOptions),
-									  elements, lengthof(elements));
+	return (bytea *) build_reloptions(reloptions, validate, wrvq_relopt_kind, sizeof(WrvqOptions), elements,
+									  lengthof(elements));
 }
 
 /* The codebook named in the reloptions, or NULL. */

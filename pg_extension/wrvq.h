@@ -26,9 +26,9 @@
 
 /* ---------- pages ---------- */
 
-#define WRVQ_MAGIC 0x51565257	/* "WRVQ" */
+#define WRVQ_MAGIC			0x51565257 /* "WRVQ" */
 #define WRVQ_FORMAT_VERSION 1
-#define WRVQ_META_BLOCK 0
+#define WRVQ_META_BLOCK		0
 
 /* at the end of every page; for the convenience of pg_filedump and the like */
 #define WRVQ_PAGE_ID 0xFF97
@@ -36,45 +36,45 @@
 typedef enum WrvqPageKind
 {
 	WRVQ_PAGE_META = 1,
-	WRVQ_PAGE_CODEBOOK = 2,		/* a stretch of the codebook's image */
-	WRVQ_PAGE_DIRECTORY = 3,	/* WrvqListEntry array */
-	WRVQ_PAGE_POSTING = 4,		/* slots, each a block of 32 entries */
-	WRVQ_PAGE_PENDING = 5		/* row identifiers that are not encoded yet */
+	WRVQ_PAGE_CODEBOOK = 2,	 /* a stretch of the codebook's image */
+	WRVQ_PAGE_DIRECTORY = 3, /* WrvqListEntry array */
+	WRVQ_PAGE_POSTING = 4,	 /* slots, each a block of 32 entries */
+	WRVQ_PAGE_PENDING = 5	 /* row identifiers that are not encoded yet */
 } WrvqPageKind;
 
 typedef struct WrvqPageOpaque
 {
-	BlockNumber next;			/* pending pages: the chain */
-	uint32		stamp;			/* last stamp given to a slot of this page; never goes back */
-	uint16		kind;			/* WrvqPageKind */
-	uint16		count;			/* directory: lists; pending: row identifiers; posting: slots in use */
+	BlockNumber next;  /* pending pages: the chain */
+	uint32		stamp; /* last stamp given to a slot of this page; never goes back */
+	uint16		kind;  /* WrvqPageKind */
+	uint16		count; /* directory: lists; pending: row identifiers; posting: slots in use */
 	uint16		unused;
-	uint16		page_id;		/* WRVQ_PAGE_ID */
+	uint16		page_id; /* WRVQ_PAGE_ID */
 } WrvqPageOpaque;
 
 #define WrvqPageGetOpaque(page) ((WrvqPageOpaque *) PageGetSpecialPointer(page))
-#define WRVQ_PAGE_BYTES (BLCKSZ - SizeOfPageHeaderData - MAXALIGN(sizeof(WrvqPageOpaque)))
+#define WRVQ_PAGE_BYTES			(BLCKSZ - SizeOfPageHeaderData - MAXALIGN(sizeof(WrvqPageOpaque)))
 
 typedef struct WrvqMetaData
 {
 	uint32		magic;
 	uint32		format_version;
-	uint32		is_trained;		/* there are a codebook and a directory */
-	uint32		metric;			/* wrvq_metric; fixed from the start */
-	uint64		build_id;		/* random: tells backends that cached codebooks are stale */
-	uint32		dimensions;		/* 0 until the first row */
+	uint32		is_trained; /* there are a codebook and a directory */
+	uint32		metric;		/* wrvq_metric; fixed from the start */
+	uint64		build_id;	/* random: tells backends that cached codebooks are stale */
+	uint32		dimensions; /* 0 until the first row */
 	uint32		list_count;
 	BlockNumber codebook_start;
 	BlockNumber directory_start;
 	uint32		image_crc;		/* CRC-32C of the codebook's image */
 	uint32		default_probes; /* lists to visit for the target recall */
 	uint64		image_bytes;
-	double		loss;			/* mean squared residual of the rows at build, in scaled units */
+	double		loss; /* mean squared residual of the rows at build, in scaled units */
 	double		build_entries;
-	BlockNumber pending_head;	/* InvalidBlockNumber: none */
+	BlockNumber pending_head; /* InvalidBlockNumber: none */
 	BlockNumber pending_tail;
-	uint64		pending_count;	/* rows ever added to the chain */
-	uint8		codebook_sha256[32];	/* of the stored codebook; zero if trained by the index */
+	uint64		pending_count;		 /* rows ever added to the chain */
+	uint8		codebook_sha256[32]; /* of the stored codebook; zero if trained by the index */
 	wrvq_shape	shape;
 } WrvqMetaData;
 
@@ -83,7 +83,7 @@ typedef struct WrvqMetaData
 /* Where a block of entries is; the stamp tells whether it is still the same one. */
 typedef struct WrvqSlotPointer
 {
-	BlockNumber block;			/* InvalidBlockNumber: none */
+	BlockNumber block; /* InvalidBlockNumber: none */
 	uint32		stamp;
 	uint32		slot;
 } WrvqSlotPointer;
@@ -99,12 +99,12 @@ typedef struct WrvqListEntry
 /* A slot of a posting page: this header, then a block of 32 entries (wrvq_layout). */
 typedef struct WrvqSlotHeader
 {
-	uint32		list;			/* WRVQ_LIST_FREE: nobody's */
-	uint32		stamp;
+	uint32			list; /* WRVQ_LIST_FREE: nobody's */
+	uint32			stamp;
 	WrvqSlotPointer next;
-	uint16		count;			/* entries in use, dead ones included */
-	uint8		sublist_min;	/* of the entries */
-	uint8		sublist_max;
+	uint16			count;		 /* entries in use, dead ones included */
+	uint8			sublist_min; /* of the entries */
+	uint8			sublist_max;
 } WrvqSlotHeader;
 
 #define WRVQ_LIST_FREE 0xFFFFFFFF
@@ -119,7 +119,7 @@ StaticAssertDecl(sizeof(WrvqSlotHeader) + WRVQ_BLOCK_ENTRIES * WRVQ_ENTRY_BYTES_
 #define WRVQ_PENDING_PER_PAGE (WRVQ_PAGE_BYTES / sizeof(ItemPointerData))
 
 /* rows from which an index trains itself: at build and VACUUM, and at INSERT */
-#define WRVQ_TRAIN_ROWS 1000
+#define WRVQ_TRAIN_ROWS		   1000
 #define WRVQ_TRAIN_ROWS_INSERT 10000
 
 /* rows encoded in one call */
@@ -129,10 +129,10 @@ StaticAssertDecl(sizeof(WrvqSlotHeader) + WRVQ_BLOCK_ENTRIES * WRVQ_ENTRY_BYTES_
 
 typedef struct WrvqOptions
 {
-	int32		vl_len_;		/* varlena header (do not touch directly!) */
-	int			lists;			/* 0: by the number of rows */
-	int			fuzzy_levels;	/* -1: by size */
-	int			codebook_offset;
+	int32 vl_len_;		/* varlena header (do not touch directly!) */
+	int	  lists;		/* 0: by the number of rows */
+	int	  fuzzy_levels; /* -1: by size */
+	int	  codebook_offset;
 } WrvqOptions;
 
 #define WrvqGetOptions(index) ((WrvqOptions *) (index)->rd_options)
@@ -142,12 +142,12 @@ typedef struct WrvqOptions
 /* A codebook as a backend keeps it. */
 typedef struct WrvqCodebook
 {
-	uint64		build_id;
-	wrvq_codebook view;			/* points into image */
-	wrvq_layout layout;
-	Size		slot_bytes;
-	int			slots_per_page;
-	char	   *image;
+	uint64		  build_id;
+	wrvq_codebook view; /* points into image */
+	wrvq_layout	  layout;
+	Size		  slot_bytes;
+	int			  slots_per_page;
+	char		 *image;
 } WrvqCodebook;
 
 /* What support function 1 of an operator class returns. */
@@ -155,86 +155,91 @@ typedef struct WrvqSupport
 {
 	wrvq_metric metric;
 	/* Borrows or makes the floats of a datum in the current memory context; checks all but finiteness. */
-	const float *(*vector) (Datum datum, int *dimensions);
+	const float *(*vector)(Datum datum, int *dimensions);
 	/* The operator's own value. */
-	double		(*distance) (const float *a, const float *b, int dimensions);
+	double (*distance)(const float *a, const float *b, int dimensions);
 } WrvqSupport;
 
 /* ---------- wrvq.c ---------- */
 
-extern wrvq_kernels wrvq_kernel;
+extern wrvq_kernels			 wrvq_kernel;
 extern wrvq_training_kernels wrvq_training;
 extern volatile sig_atomic_t wrvq_in_swift;
 
 /* Runs a statement that calls a kernel: a trap in it becomes an ERROR (see README.md). */
-#define SWIFT(statement) \
-	do { wrvq_in_swift = 1; statement; wrvq_in_swift = 0; } while (0)
+#define SWIFT(statement)   \
+	do                     \
+	{                      \
+		wrvq_in_swift = 1; \
+		statement;         \
+		wrvq_in_swift = 0; \
+	} while (0)
 
 extern double wrvq_target_recall;
-extern int	wrvq_probes;
-extern int	wrvq_rerank;
-extern int	wrvq_max_scan_tuples;
-extern bool wrvq_iterative_scan;
+extern int	  wrvq_probes;
+extern int	  wrvq_rerank;
+extern int	  wrvq_max_scan_tuples;
+extern bool	  wrvq_iterative_scan;
 
 extern const char *WrvqCodebookOption(Relation index);
 
 /* ---------- wrvqvector.c ---------- */
 
 extern const WrvqSupport *WrvqIndexSupport(Relation index);
-extern const float *WrvqRealArray(Datum datum, int *dimensions);
-extern void WrvqCheckFinite(const float *vector, int dimensions);
-extern void WrvqCheckDimensions(int expected, int dimensions);
-extern bool WrvqIsIndexable(const WrvqSupport *support, const float *vector, int dimensions);
+extern const float		 *WrvqRealArray(Datum datum, int *dimensions);
+extern void				  WrvqCheckFinite(const float *vector, int dimensions);
+extern void				  WrvqCheckDimensions(int expected, int dimensions);
+extern bool				  WrvqIsIndexable(const WrvqSupport *support, const float *vector, int dimensions);
 
 /* ---------- wrvqpage.c ---------- */
 
-extern void WrvqInitPage(Page page, WrvqPageKind kind);
-extern Buffer WrvqReadPage(Relation index, BlockNumber block, WrvqPageKind kind, int lock);
-extern void WrvqCheckPage(Relation index, Buffer buffer, WrvqPageKind kind);
-extern Buffer WrvqExtend(Relation index);
-extern void WrvqReadMeta(Relation index, WrvqMetaData *meta);
-extern void WrvqCheckMeta(Relation index, const WrvqMetaData *meta);
-extern void WrvqInitMeta(Relation index, ForkNumber fork);
+extern void			   WrvqInitPage(Page page, WrvqPageKind kind);
+extern Buffer		   WrvqReadPage(Relation index, BlockNumber block, WrvqPageKind kind, int lock);
+extern void			   WrvqCheckPage(Relation index, Buffer buffer, WrvqPageKind kind);
+extern Buffer		   WrvqExtend(Relation index);
+extern void			   WrvqReadMeta(Relation index, WrvqMetaData *meta);
+extern void			   WrvqCheckMeta(Relation index, const WrvqMetaData *meta);
+extern void			   WrvqInitMeta(Relation index, ForkNumber fork);
 extern WrvqSlotHeader *WrvqGetSlot(const WrvqCodebook *codebook, Page page, int slot);
-extern bool WrvqSlotIs(const WrvqCodebook *codebook, Page page, WrvqSlotPointer pointer, uint32 list);
-extern void WrvqInitPostingPage(const WrvqCodebook *codebook, Page page, uint32 stamp);
-extern int	WrvqFreeSlot(const WrvqCodebook *codebook, Page page);
+extern bool			   WrvqSlotIs(const WrvqCodebook *codebook, Page page, WrvqSlotPointer pointer, uint32 list);
+extern void			   WrvqInitPostingPage(const WrvqCodebook *codebook, Page page, uint32 stamp);
+extern int			   WrvqFreeSlot(const WrvqCodebook *codebook, Page page);
 extern WrvqSlotPointer WrvqUseSlot(const WrvqCodebook *codebook, Page page, BlockNumber block, int slot, uint32 list);
-extern void WrvqPutEntry(const WrvqCodebook *codebook, WrvqSlotHeader *slot, uint32 sublist,
-						 ItemPointer tid, const uint8 *entry);
-extern WrvqListEntry *WrvqDirectoryEntry(Page page, uint32 list);
-extern BlockNumber WrvqDirectoryBlock(const WrvqMetaData *meta, uint32 list);
-extern void WrvqReadListEntry(Relation index, const WrvqMetaData *meta, uint32 list, WrvqListEntry *entry);
-extern uint64 WrvqRowFromTid(ItemPointer tid);
-extern void WrvqTidFromRow(uint64 row, ItemPointer tid);
-extern void WrvqCorrupted(Relation index, BlockNumber block, const char *what) pg_attribute_noreturn();
+extern void			   WrvqPutEntry(const WrvqCodebook *codebook, WrvqSlotHeader *slot, uint32 sublist, ItemPointer tid,
+									const uint8 *entry);
+extern WrvqListEntry  *WrvqDirectoryEntry(Page page, uint32 list);
+extern BlockNumber	   WrvqDirectoryBlock(const WrvqMetaData *meta, uint32 list);
+extern void			   WrvqReadListEntry(Relation index, const WrvqMetaData *meta, uint32 list, WrvqListEntry *entry);
+extern uint64		   WrvqRowFromTid(ItemPointer tid);
+extern void			   WrvqTidFromRow(uint64 row, ItemPointer tid);
+extern void			   WrvqCorrupted(Relation index, BlockNumber block, const char *what) pg_attribute_noreturn();
 
 /* ---------- wrvqcodebook.c ---------- */
 
 extern WrvqCodebook *WrvqGetCodebook(Relation index, const WrvqMetaData *meta);
 extern WrvqCodebook *WrvqNewCodebook(const wrvq_shape *shape);
-extern void WrvqStoreCodebook(Relation index, WrvqMetaData *meta, const WrvqCodebook *codebook);
+extern void			 WrvqStoreCodebook(Relation index, WrvqMetaData *meta, const WrvqCodebook *codebook);
 
 /* ---------- wrvqcatalog.c ---------- */
 
 extern WrvqCodebook *WrvqLoadCodebook(Relation index, int dimensions, uint8 *sha256);
-extern void WrvqReportNoCodebook(Relation index, int elevel);
+extern void			 WrvqReportNoCodebook(Relation index, int elevel);
 
 /* ---------- wrvqtrain.c ---------- */
 
 extern WrvqCodebook *WrvqTrain(Relation index, float *sample, int64 rows, int dimensions, double total_rows);
-extern int64 WrvqSampleRows(Relation index, int dimensions, double total_rows);
+extern int64		 WrvqSampleRows(Relation index, int dimensions, double total_rows);
 
 /* ---------- wrvqsample.c ---------- */
 
 /* Rows drawn from a table, at random in order of position. */
 typedef struct WrvqSample
 {
-	int64		capacity;
-	int64		rows;
-	int			dimensions;		/* 0 until the first row */
-	float	   *vectors;		/* [rows][d] */
-	double		total_rows;		/* estimate: indexable rows of the table */
+	int64  capacity;
+	int64  rows;
+	int	   dimensions; /* 0 until the first row */
+	float *vectors;	   /* [rows][d] */
+	double total_rows; /* estimate: indexable rows of the table */
 } WrvqSample;
 
 extern WrvqSample *WrvqSampleTable(Relation heap, Relation index, IndexInfo *info);
@@ -242,18 +247,18 @@ extern WrvqSample *WrvqSampleTable(Relation heap, Relation index, IndexInfo *inf
 /* ---------- wrvqbuild.c ---------- */
 
 extern IndexBuildResult *wrvqbuild(Relation heap, Relation index, IndexInfo *info);
-extern void wrvqbuildempty(Relation index);
+extern void				 wrvqbuildempty(Relation index);
 
 /* ---------- wrvqwriter.c ---------- */
 
 typedef struct WrvqWriter WrvqWriter;
 
 extern WrvqWriter *WrvqBeginWriter(Relation index, const WrvqCodebook *codebook);
-extern void WrvqWriteEntry(WrvqWriter *writer, uint32 list, uint32 sublist, ItemPointer tid, const uint8 *entry);
-extern void WrvqEndWriter(WrvqWriter *writer);
-extern void WrvqWriteDirectory(Relation index, WrvqMetaData *meta, const WrvqListEntry *entries);
+extern void		   WrvqWriteEntry(WrvqWriter *writer, uint32 list, uint32 sublist, ItemPointer tid, const uint8 *entry);
+extern void		   WrvqEndWriter(WrvqWriter *writer);
+extern void		   WrvqWriteDirectory(Relation index, WrvqMetaData *meta, const WrvqListEntry *entries);
 extern const WrvqListEntry *WrvqWrittenLists(const WrvqWriter *writer);
-extern void WrvqWriteMeta(Relation index, const WrvqMetaData *meta);
+extern void					WrvqWriteMeta(Relation index, const WrvqMetaData *meta);
 
 /* ---------- wrvqencode.c ---------- */
 
@@ -261,19 +266,19 @@ extern void WrvqWriteMeta(Relation index, const WrvqMetaData *meta);
 typedef struct WrvqEncoder
 {
 	const WrvqCodebook *codebook;
-	int			capacity;		/* rows */
-	int			count;
-	float	   *vectors;		/* [capacity][d] */
-	float	   *prepared;
-	char	   *scratch;
-	wrvq_encoded *encoded;		/* [capacity] */
-	uint8	   *entries;		/* [capacity][entry_bytes] */
-	ItemPointerData *tids;		/* [capacity] */
+	int					capacity; /* rows */
+	int					count;
+	float			   *vectors; /* [capacity][d] */
+	float			   *prepared;
+	char			   *scratch;
+	wrvq_encoded	   *encoded; /* [capacity] */
+	uint8			   *entries; /* [capacity][entry_bytes] */
+	ItemPointerData	   *tids;	 /* [capacity] */
 } WrvqEncoder;
 
 extern WrvqEncoder *WrvqBeginEncoder(const WrvqCodebook *codebook, int capacity);
-extern void WrvqAddVector(WrvqEncoder *encoder, const float *vector, ItemPointer tid);
-extern void WrvqEncode(WrvqEncoder *encoder);
+extern void			WrvqAddVector(WrvqEncoder *encoder, const float *vector, ItemPointer tid);
+extern void			WrvqEncode(WrvqEncoder *encoder);
 
 /* ---------- wrvqinsert.c ---------- */
 
@@ -286,22 +291,23 @@ extern void WrvqInsertEntry(Relation index, const WrvqMetaData *meta, const Wrvq
 
 extern int64 WrvqAddPending(Relation index, ItemPointer tid, int dimensions);
 extern int64 WrvqReadPending(Relation index, const WrvqMetaData *meta, uint64 **rows);
-extern void WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait);
-extern int64 WrvqRemovePending(Relation index, bool (*drop) (uint64 row, void *state), void *state);
+extern void	 WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait);
+extern int64 WrvqRemovePending(Relation index, bool (*drop)(uint64 row, void *state), void *state);
 
 /* ---------- wrvqscan.c ---------- */
 
 extern IndexScanDesc wrvqbeginscan(Relation index, int nkeys, int norderbys);
-extern void wrvqrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);
-extern bool wrvqgettuple(IndexScanDesc scan, ScanDirection direction);
-extern void wrvqendscan(IndexScanDesc scan);
+extern void			 wrvqrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);
+extern bool			 wrvqgettuple(IndexScanDesc scan, ScanDirection direction);
+extern void			 wrvqendscan(IndexScanDesc scan);
 
 /* ---------- wrvqrerank.c ---------- */
 
 typedef struct WrvqReranker WrvqReranker;
 
 extern WrvqReranker *WrvqBeginRerank(Relation index, Relation heap, const WrvqSupport *support);
-extern bool WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float **vector, int *dimensions);
+extern bool			 WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float **vector,
+									 int *dimensions);
 extern bool WrvqRerank(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float *query, int dimensions,
 					   double *distance);
 extern void WrvqEndRerank(WrvqReranker *reranker);

@@ -14,19 +14,19 @@
 
 typedef struct BuildState
 {
-	Relation	heap;
-	Relation	index;
-	IndexInfo  *info;
+	Relation		   heap;
+	Relation		   index;
+	IndexInfo		  *info;
 	const WrvqSupport *support;
-	WrvqMetaData meta;
-	WrvqCodebook *codebook;		/* NULL: untrained */
-	WrvqEncoder *encoder;
-	void	   *statistics;
-	Tuplesortstate *sort;
-	TupleTableSlot *sort_slot;
-	MemoryContext row_context;
-	double		entries;
-	double		loss;
+	WrvqMetaData	   meta;
+	WrvqCodebook	  *codebook; /* NULL: untrained */
+	WrvqEncoder		  *encoder;
+	void			  *statistics;
+	Tuplesortstate	  *sort;
+	TupleTableSlot	  *sort_slot;
+	MemoryContext	   row_context;
+	double			   entries;
+	double			   loss;
 } BuildState;
 
 /*
@@ -44,9 +44,9 @@ static void
 flush_batch(BuildState *state)
 {
 	WrvqEncoder *encoder = state->encoder;
-	Size		entry_bytes = state->codebook->layout.entry_bytes;
-	Size		payload_bytes = sizeof(ItemPointerData) + entry_bytes;
-	bytea	   *payload = palloc(VARHDRSZ + payload_bytes);
+	Size		 entry_bytes = state->codebook->layout.entry_bytes;
+	Size		 payload_bytes = sizeof(ItemPointerData) + entry_bytes;
+	bytea		*payload = palloc(VARHDRSZ + payload_bytes);
 
 	if (encoder->count == 0)
 		return;
@@ -73,18 +73,30 @@ flush_batch(BuildState *state)
 	pfree(payload);
 }
 
+/* The first row tells whether a stored codebook fits the table at all. */
+static void
+check_codebook_dimensions(BuildState *state, int dimensions)
+{
+	if (WrvqCodebookOption(state->index) != NULL && dimensions != state->meta.dimensions)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("codebook \"%s\" has %d dimensions, the indexed vectors have %d",
+							   WrvqCodebookOption(state->index), state->meta.dimensions, dimensions)));
+}
+
 static void
 build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *argument)
 {
-	BuildState *state = argument;
+	BuildState	 *state = argument;
 	MemoryContext caller;
-	const float *vector;
-	int			dimensions;
+	const float	 *vector;
+	int			  dimensions;
 
 	if (isnull[0])
 		return;
 	caller = MemoryContextSwitchTo(state->row_context);
 	vector = state->support->vector(values[0], &dimensions);
+	if (state->entries == 0 && state->encoder->count == 0)
+		check_codebook_dimensions(state, dimensions);
 	WrvqCheckDimensions(state->meta.dimensions, dimensions);
 	WrvqCheckFinite(vector, dimensions);
 	if (WrvqIsIndexable(state->support, vector, dimensions))
@@ -100,15 +112,14 @@ build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 static void
 begin_sort(BuildState *state)
 {
-	TupleDesc	descriptor = CreateTemplateTupleDesc(2);
-	AttrNumber	attribute = 1;
-	Oid			operator = Int8LessOperator,
-				collation = InvalidOid;
-	bool		nulls_first = false;
+	TupleDesc  descriptor = CreateTemplateTupleDesc(2);
+	AttrNumber attribute = 1;
+	Oid		   operator= Int8LessOperator, collation = InvalidOid;
+	bool	   nulls_first = false;
 
 	TupleDescInitEntry(descriptor, 1, "key", INT8OID, -1, 0);
 	TupleDescInitEntry(descriptor, 2, "payload", BYTEAOID, -1, 0);
-	state->sort = tuplesort_begin_heap(descriptor, 1, &attribute, &operator, &collation, &nulls_first,
+	state->sort = tuplesort_begin_heap(descriptor, 1, &attribute, &operator, & collation, &nulls_first,
 									   maintenance_work_mem, NULL, TUPLESORT_NONE);
 	state->sort_slot = MakeSingleTupleTableSlot(descriptor, &TTSOpsVirtual);
 }
@@ -117,15 +128,15 @@ static void
 write_entries(BuildState *state, WrvqWriter *writer)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(state->sort_slot->tts_tupleDescriptor, &TTSOpsMinimalTuple);
-	int64		done = 0;
+	int64			done = 0;
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 6);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) state->entries);
 	while (tuplesort_gettupleslot(state->sort, true, false, slot, NULL))
 	{
-		bool		isnull;
-		int64		key = DatumGetInt64(slot_getattr(slot, 1, &isnull));
-		bytea	   *payload = DatumGetByteaPP(slot_getattr(slot, 2, &isnull));
+		bool			isnull;
+		int64			key = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+		bytea		   *payload = DatumGetByteaPP(slot_getattr(slot, 2, &isnull));
 		ItemPointerData tid;
 
 		memcpy(&tid, VARDATA_ANY(payload), sizeof(ItemPointerData));
@@ -152,7 +163,8 @@ build_trained(BuildState *state)
 	begin_sort(state);
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 4);
-	heap_tuples = table_index_build_scan(state->heap, state->index, state->info, true, true, build_callback, state, NULL);
+	heap_tuples =
+		table_index_build_scan(state->heap, state->index, state->info, true, true, build_callback, state, NULL);
 	flush_batch(state);
 	if (state->entries > 0)
 		SWIFT(wrvq_kernel.image_set_statistics(&state->codebook->view, state->statistics));
@@ -168,7 +180,7 @@ build_trained(BuildState *state)
 	tuplesort_end(state->sort);
 
 	state->meta.is_trained = true;
-	state->meta.default_probes = state->meta.list_count * 2 / 5 + 1;
+	state->meta.default_probes = state->meta.list_count * 9 / 20 + 1;
 	state->meta.build_entries = state->entries;
 	state->meta.loss = state->entries > 0 ? state->loss / state->entries : 0;
 	WrvqWriteMeta(state->index, &state->meta);
@@ -179,9 +191,9 @@ build_trained(BuildState *state)
 static void
 pending_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *argument)
 {
-	BuildState *state = argument;
+	BuildState	*state = argument;
 	const float *vector;
-	int			dimensions;
+	int			 dimensions;
 
 	if (isnull[0])
 		return;
@@ -197,9 +209,9 @@ pending_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, b
 static WrvqCodebook *
 choose_codebook(BuildState *state)
 {
-	WrvqOptions *options = WrvqGetOptions(state->index);
-	bool		has_lists = options != NULL && options->lists > 0;
-	WrvqSample *sample;
+	WrvqOptions	 *options = WrvqGetOptions(state->index);
+	bool		  has_lists = options != NULL && options->lists > 0;
+	WrvqSample	 *sample;
 	WrvqCodebook *codebook = NULL;
 
 	if (WrvqCodebookOption(state->index) != NULL)
@@ -221,11 +233,11 @@ choose_codebook(BuildState *state)
 IndexBuildResult *
 wrvqbuild(Relation heap, Relation index, IndexInfo *info)
 {
-	BuildState	state = {.heap = heap,.index = index,.info = info,.support = WrvqIndexSupport(index)};
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "wrvq build", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
+	BuildState		  state = {.heap = heap, .index = index, .info = info, .support = WrvqIndexSupport(index)};
+	MemoryContext	  context = AllocSetContextCreate(CurrentMemoryContext, "wrvq build", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext	  caller = MemoryContextSwitchTo(context);
 	IndexBuildResult *result;
-	double		heap_tuples;
+	double			  heap_tuples;
 
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));

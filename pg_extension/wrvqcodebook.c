@@ -16,28 +16,27 @@
 
 typedef struct CachedCodebook
 {
-	uint64		build_id;		/* key */
-	uint64		last_used;
-	int			pins;			/* memory contexts that may point into it */
+	uint64		  build_id; /* key */
+	uint64		  last_used;
+	int			  pins; /* memory contexts that may point into it */
 	MemoryContext context;
-	Size		bytes;
+	Size		  bytes;
 	WrvqCodebook *codebook;
 } CachedCodebook;
 
-static HTAB *cache = NULL;
+static HTAB	 *cache = NULL;
 static uint64 cache_clock = 0;
-static Size cache_bytes = 0;
+static Size	  cache_bytes = 0;
 
 /* An empty codebook of a valid shape in the current memory context. */
 WrvqCodebook *
 WrvqNewCodebook(const wrvq_shape *shape)
 {
 	WrvqCodebook *codebook = palloc0(sizeof(WrvqCodebook));
-	int64		bytes;
+	int64		  bytes;
 
 	SWIFT(bytes = wrvq_kernel.image_bytes(shape));
-	codebook->image = MemoryContextAllocExtended(CurrentMemoryContext, bytes + 64,
-												 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	codebook->image = MemoryContextAllocExtended(CurrentMemoryContext, bytes + 64, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	codebook->image = (char *) TYPEALIGN(64, codebook->image);
 	SWIFT(wrvq_kernel.image_bind(shape, codebook->image, &codebook->view));
 	SWIFT(wrvq_kernel.layout(shape, &codebook->layout));
@@ -49,7 +48,7 @@ WrvqNewCodebook(const wrvq_shape *shape)
 static uint32
 image_crc(const char *image, Size bytes)
 {
-	pg_crc32c	crc;
+	pg_crc32c crc;
 
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, image, bytes);
@@ -66,7 +65,7 @@ void
 WrvqStoreCodebook(Relation index, WrvqMetaData *meta, const WrvqCodebook *codebook)
 {
 	const wrvq_shape *shape = &codebook->view.shape;
-	int64		bytes;
+	int64			  bytes;
 
 	SWIFT(bytes = wrvq_kernel.image_bytes(shape));
 	meta->shape = *shape;
@@ -77,9 +76,9 @@ WrvqStoreCodebook(Relation index, WrvqMetaData *meta, const WrvqCodebook *codebo
 	meta->codebook_start = InvalidBlockNumber;
 	for (int64 offset = 0; offset < bytes; offset += WRVQ_PAGE_BYTES)
 	{
-		Buffer		buffer = WrvqExtend(index);
+		Buffer			  buffer = WrvqExtend(index);
 		GenericXLogState *xlog = GenericXLogStart(index);
-		Page		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
+		Page			  page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
 
 		WrvqInitPage(page, WRVQ_PAGE_CODEBOOK);
 		memcpy(PageGetContents(page), codebook->image + offset, Min((int64) WRVQ_PAGE_BYTES, bytes - offset));
@@ -117,8 +116,7 @@ evict(void)
 	while (cache_bytes > CACHE_BYTES_MAX)
 	{
 		HASH_SEQ_STATUS status;
-		CachedCodebook *entry,
-				   *oldest = NULL;
+		CachedCodebook *entry, *oldest = NULL;
 
 		hash_seq_init(&status, cache);
 		while ((entry = hash_seq_search(&status)) != NULL)
@@ -148,8 +146,8 @@ pin(CachedCodebook *entry)
 	struct
 	{
 		MemoryContextCallback callback;
-		uint64		build_id;
-	}		   *reset = palloc(sizeof(*reset));
+		uint64				  build_id;
+	} *reset = palloc(sizeof(*reset));
 
 	reset->build_id = entry->build_id;
 	reset->callback.func = unpin;
@@ -165,14 +163,12 @@ WrvqCodebook *
 WrvqGetCodebook(Relation index, const WrvqMetaData *meta)
 {
 	CachedCodebook *entry;
-	MemoryContext context,
-				caller;
-	WrvqCodebook *codebook;
+	MemoryContext	context, caller;
+	WrvqCodebook   *codebook;
 
 	if (cache == NULL)
 	{
-		HASHCTL		control = {.keysize = sizeof(uint64), .entrysize = sizeof(CachedCodebook),
-		.hcxt = CacheMemoryContext};
+		HASHCTL control = {.keysize = sizeof(uint64), .entrysize = sizeof(CachedCodebook), .hcxt = CacheMemoryContext};
 
 		cache = hash_create("wrvq codebooks", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}

@@ -12,11 +12,11 @@
  * Measured on an index of 100,000 rows of 384 dimensions, in the planner's
  * units (a sequentially read page, some 2 us of a scan in memory).
  */
-#define COST_PER_QUERY 8.0		/* executor, tables, reranker */
-#define COST_PER_LIST_DIMENSION 2e-5	/* ranking the lists */
-#define COST_PER_ENTRY 0.002	/* estimating an entry's distance */
-#define COST_PER_PAGE 0.1		/* pinning a page of entries */
-#define COST_PER_RERANKED_ROW 0.75	/* fetching a row, computing its distance */
+#define COST_PER_QUERY			8.0	  /* executor, tables, reranker */
+#define COST_PER_LIST_DIMENSION 2e-5  /* ranking the lists */
+#define COST_PER_ENTRY			0.002 /* estimating an entry's distance */
+#define COST_PER_PAGE			0.1	  /* pinning a page of entries */
+#define COST_PER_RERANKED_ROW	0.75  /* fetching a row, computing its distance */
 
 /* rows reranked for each row returned */
 #define RERANKED_PER_ROW 4
@@ -26,10 +26,9 @@ wrvqcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *st
 				 Selectivity *selectivity, double *correlation, double *pages)
 {
 	GenericCosts costs;
-	Relation	index;
+	Relation	 index;
 	WrvqMetaData meta;
-	double		entries = path->indexinfo->tuples,
-				share = 1.0;
+	double		 entries = path->indexinfo->tuples, share = 1.0;
 
 	/* without an order there is nothing that this index can do */
 	if (path->indexorderbys == NIL)
@@ -49,13 +48,12 @@ wrvqcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *st
 	*startup = COST_PER_QUERY;
 	if (meta.is_trained)
 	{
-		double		probes = wrvq_probes > 0 ? wrvq_probes : meta.default_probes;
+		double probes = wrvq_probes > 0 ? wrvq_probes : meta.default_probes;
 
 		share = Min(1.0, probes / meta.list_count);
-		*startup += COST_PER_LIST_DIMENSION * meta.list_count * meta.dimensions
-			+ COST_PER_ENTRY * share * entries
-			+ COST_PER_PAGE * share * path->indexinfo->pages
-			+ COST_PER_RERANKED_ROW * (wrvq_rerank > 0 ? Min(wrvq_rerank, entries) : Min(64, entries));
+		*startup += COST_PER_LIST_DIMENSION * meta.list_count * meta.dimensions + COST_PER_ENTRY * share * entries +
+					COST_PER_PAGE * share * path->indexinfo->pages +
+					COST_PER_RERANKED_ROW * (wrvq_rerank > 0 ? Min(wrvq_rerank, entries) : Min(64, entries));
 	}
 	else
 		*startup += COST_PER_RERANKED_ROW * entries;

@@ -6,7 +6,7 @@
 static void *
 allocate(Size bytes)
 {
-	char	   *memory = MemoryContextAllocHuge(CurrentMemoryContext, bytes + 64);
+	char *memory = MemoryContextAllocHuge(CurrentMemoryContext, bytes + 64);
 
 	return (void *) TYPEALIGN(64, memory);
 }
@@ -16,8 +16,8 @@ WrvqEncoder *
 WrvqBeginEncoder(const WrvqCodebook *codebook, int capacity)
 {
 	WrvqEncoder *encoder = palloc0(sizeof(WrvqEncoder));
-	Size		vector_bytes = sizeof(float) * codebook->view.shape.dimensions;
-	int64		scratch_bytes;
+	Size		 vector_bytes = sizeof(float) * codebook->view.shape.dimensions;
+	int64		 scratch_bytes;
 
 	SWIFT(scratch_bytes = wrvq_kernel.encode_scratch_bytes(&codebook->view, capacity));
 	encoder->codebook = codebook;
@@ -35,7 +35,7 @@ WrvqBeginEncoder(const WrvqCodebook *codebook, int capacity)
 void
 WrvqAddVector(WrvqEncoder *encoder, const float *vector, ItemPointer tid)
 {
-	int			dimensions = encoder->codebook->view.shape.dimensions;
+	int dimensions = encoder->codebook->view.shape.dimensions;
 
 	Assert(encoder->count < encoder->capacity);
 	memcpy(encoder->vectors + (Size) encoder->count * dimensions, vector, sizeof(float) * dimensions);
@@ -48,9 +48,9 @@ void
 WrvqEncode(WrvqEncoder *encoder)
 {
 	const WrvqCodebook *codebook = encoder->codebook;
-	int			dimensions = codebook->view.shape.dimensions;
-	ptrdiff_t	bad = 0;
-	wrvq_status status;
+	int					dimensions = codebook->view.shape.dimensions;
+	ptrdiff_t			bad = 0;
+	wrvq_status			status;
 
 	SWIFT(status = wrvq_kernel.prepare(&codebook->view, encoder->vectors, encoder->count, encoder->scratch,
 									   encoder->prepared, &bad));

@@ -11,7 +11,7 @@ append_to_slot(Relation index, const WrvqCodebook *codebook, Buffer buffer, Wrvq
 			   ItemPointer tid, const uint8 *entry)
 {
 	GenericXLogState *xlog;
-	Page		page;
+	Page			  page;
 
 	if (WrvqGetSlot(codebook, BufferGetPage(buffer), tail.slot)->count >= WRVQ_BLOCK_ENTRIES)
 		return false;
@@ -28,8 +28,8 @@ append_to_tail(Relation index, const WrvqMetaData *meta, const WrvqCodebook *cod
 			   ItemPointer tid, const uint8 *entry)
 {
 	WrvqListEntry lists;
-	Buffer		buffer;
-	bool		done;
+	Buffer		  buffer;
+	bool		  done;
 
 	WrvqReadListEntry(index, meta, list, &lists);
 	if (lists.tail.block == InvalidBlockNumber)
@@ -37,7 +37,7 @@ append_to_tail(Relation index, const WrvqMetaData *meta, const WrvqCodebook *cod
 	buffer = WrvqReadPage(index, lists.tail.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
 	/* vacuum may have moved the list, another insert its tail, since we looked */
 	done = WrvqSlotIs(codebook, BufferGetPage(buffer), lists.tail, list) &&
-		append_to_slot(index, codebook, buffer, lists.tail, sublist, tid, entry);
+		   append_to_slot(index, codebook, buffer, lists.tail, sublist, tid, entry);
 	UnlockReleaseBuffer(buffer);
 	return done;
 }
@@ -52,8 +52,8 @@ lock_page_with_free_slot(Relation index, const WrvqCodebook *codebook, Buffer lo
 		block = GetPageWithFreeSpace(index, codebook->slot_bytes);
 	while (block != InvalidBlockNumber)
 	{
-		Buffer		buffer;
-		int			free_slots = 0;
+		Buffer buffer;
+		int	   free_slots = 0;
 
 		if (locked != InvalidBuffer && BufferGetBlockNumber(locked) == block)
 			break;
@@ -65,7 +65,7 @@ lock_page_with_free_slot(Relation index, const WrvqCodebook *codebook, Buffer lo
 		 */
 		if (ConditionalLockBuffer(buffer))
 		{
-			Page		page = BufferGetPage(buffer);
+			Page page = BufferGetPage(buffer);
 
 			WrvqCheckPage(index, buffer, WRVQ_PAGE_POSTING);
 			for (int i = 0; i < codebook->slots_per_page; i++)
@@ -97,17 +97,13 @@ static void
 append_slot(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list, uint32 sublist,
 			ItemPointer tid, const uint8 *entry)
 {
-	Buffer		directory = WrvqReadPage(index, WrvqDirectoryBlock(meta, list), WRVQ_PAGE_DIRECTORY,
-										 BUFFER_LOCK_EXCLUSIVE);
-	WrvqSlotPointer tail = WrvqDirectoryEntry(BufferGetPage(directory), list)->tail,
-				added;
-	Buffer		tail_buffer = InvalidBuffer,
-				buffer = InvalidBuffer;
+	Buffer directory = WrvqReadPage(index, WrvqDirectoryBlock(meta, list), WRVQ_PAGE_DIRECTORY, BUFFER_LOCK_EXCLUSIVE);
+	WrvqSlotPointer	  tail = WrvqDirectoryEntry(BufferGetPage(directory), list)->tail, added;
+	Buffer			  tail_buffer = InvalidBuffer, buffer = InvalidBuffer;
 	GenericXLogState *xlog;
-	Page		page,
-				tail_page = NULL;
-	WrvqListEntry *lists;
-	bool		is_new = false;
+	Page			  page, tail_page = NULL;
+	WrvqListEntry	 *lists;
+	bool			  is_new = false;
 
 	if (tail.block != InvalidBlockNumber)
 	{
@@ -139,7 +135,7 @@ append_slot(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebo
 	if (tail_buffer != InvalidBuffer)
 		tail_page = GenericXLogRegisterBuffer(xlog, tail_buffer, 0);
 	page = buffer == tail_buffer ? tail_page
-		: GenericXLogRegisterBuffer(xlog, buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
+								 : GenericXLogRegisterBuffer(xlog, buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
 	if (is_new)
 		WrvqInitPostingPage(codebook, page, 0);
 	added = WrvqUseSlot(codebook, page, BufferGetBlockNumber(buffer), WrvqFreeSlot(codebook, page), list);
@@ -170,9 +166,9 @@ WrvqInsertEntry(Relation index, const WrvqMetaData *meta, const WrvqCodebook *co
 static void
 insert_vector(Relation index, Relation heap, const float *vector, int dimensions, ItemPointer tid)
 {
-	WrvqMetaData meta;
+	WrvqMetaData  meta;
 	WrvqCodebook *codebook;
-	WrvqEncoder *encoder;
+	WrvqEncoder	 *encoder;
 
 	WrvqReadMeta(index, &meta);
 	if (!meta.is_trained)
@@ -196,10 +192,9 @@ wrvqinsert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relatio
 		   bool unchanged, IndexInfo *info)
 {
 	const WrvqSupport *support;
-	MemoryContext context,
-				caller;
-	const float *vector;
-	int			dimensions;
+	MemoryContext	   context, caller;
+	const float		  *vector;
+	int				   dimensions;
 
 	if (isnull[0])
 		return false;

@@ -9,10 +9,9 @@
 void
 WrvqCorrupted(Relation index, BlockNumber block, const char *what)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INDEX_CORRUPTED),
-			 errmsg("index \"%s\" is corrupted: block %u: %s", RelationGetRelationName(index), block, what),
-			 errhint("REINDEX the index.")));
+	ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
+					errmsg("index \"%s\" is corrupted: block %u: %s", RelationGetRelationName(index), block, what),
+					errhint("REINDEX the index.")));
 }
 
 void
@@ -34,7 +33,7 @@ WrvqInitPage(Page page, WrvqPageKind kind)
 void
 WrvqCheckPage(Relation index, Buffer buffer, WrvqPageKind kind)
 {
-	Page		page = BufferGetPage(buffer);
+	Page page = BufferGetPage(buffer);
 
 	if (PageIsNew(page))
 		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is empty");
@@ -49,7 +48,7 @@ WrvqCheckPage(Relation index, Buffer buffer, WrvqPageKind kind)
 Buffer
 WrvqReadPage(Relation index, BlockNumber block, WrvqPageKind kind, int lock)
 {
-	Buffer		buffer = ReadBuffer(index, block);
+	Buffer buffer = ReadBuffer(index, block);
 
 	LockBuffer(buffer, lock);
 	WrvqCheckPage(index, buffer, kind);
@@ -60,7 +59,7 @@ WrvqReadPage(Relation index, BlockNumber block, WrvqPageKind kind, int lock)
 Buffer
 WrvqExtend(Relation index)
 {
-	Buffer		buffer;
+	Buffer buffer;
 
 	LockRelationForExtension(index, ExclusiveLock);
 	buffer = ReadBuffer(index, P_NEW);
@@ -81,12 +80,10 @@ WrvqCheckMeta(Relation index, const WrvqMetaData *meta)
 	if (meta->magic != WRVQ_MAGIC)
 		WrvqCorrupted(index, WRVQ_META_BLOCK, "it has no wrvq metadata");
 	if (meta->format_version != WRVQ_FORMAT_VERSION)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("index \"%s\" has format version %u, this is wrvq %s for version %u",
-						RelationGetRelationName(index), meta->format_version, WRVQ_VERSION,
-						WRVQ_FORMAT_VERSION),
-				 errhint("REINDEX the index, or install the wrvq that built it.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("index \"%s\" has format version %u, this is wrvq %s for version %u",
+							   RelationGetRelationName(index), meta->format_version, WRVQ_VERSION, WRVQ_FORMAT_VERSION),
+						errhint("REINDEX the index, or install the wrvq that built it.")));
 	if (meta->dimensions > WRVQ_DIMENSIONS_MAX || meta->metric > WRVQ_COSINE)
 		WrvqCorrupted(index, WRVQ_META_BLOCK, "its dimensions or metric are out of range");
 	if (!meta->is_trained)
@@ -95,8 +92,7 @@ WrvqCheckMeta(Relation index, const WrvqMetaData *meta)
 	if (status != WRVQ_OK)
 		WrvqCorrupted(index, WRVQ_META_BLOCK, "its shape is out of range");
 	SWIFT(bytes = wrvq_kernel.image_bytes(&meta->shape));
-	if ((uint64) bytes != meta->image_bytes ||
-		meta->list_count != (uint32) meta->shape.levels[0].codeword_count ||
+	if ((uint64) bytes != meta->image_bytes || meta->list_count != (uint32) meta->shape.levels[0].codeword_count ||
 		meta->dimensions != (uint32) meta->shape.dimensions || meta->metric != (uint32) meta->shape.metric)
 		WrvqCorrupted(index, WRVQ_META_BLOCK, "its shape contradicts its counts");
 }
@@ -105,7 +101,7 @@ WrvqCheckMeta(Relation index, const WrvqMetaData *meta)
 void
 WrvqReadMeta(Relation index, WrvqMetaData *meta)
 {
-	Buffer		buffer = WrvqReadPage(index, WRVQ_META_BLOCK, WRVQ_PAGE_META, BUFFER_LOCK_SHARE);
+	Buffer buffer = WrvqReadPage(index, WRVQ_META_BLOCK, WRVQ_PAGE_META, BUFFER_LOCK_SHARE);
 
 	*meta = *WrvqPageGetMeta(BufferGetPage(buffer));
 	UnlockReleaseBuffer(buffer);
@@ -116,8 +112,8 @@ WrvqReadMeta(Relation index, WrvqMetaData *meta)
 void
 WrvqInitMeta(Relation index, ForkNumber fork)
 {
-	Buffer		buffer = ReadBufferExtended(index, fork, P_NEW, RBM_NORMAL, NULL);
-	Page		page;
+	Buffer		  buffer = ReadBufferExtended(index, fork, P_NEW, RBM_NORMAL, NULL);
+	Page		  page;
 	WrvqMetaData *meta;
 
 	Assert(BufferGetBlockNumber(buffer) == WRVQ_META_BLOCK);
@@ -205,8 +201,7 @@ WrvqUseSlot(const WrvqCodebook *codebook, Page page, BlockNumber block, int slot
 
 /* Appends an entry to a slot with room. */
 void
-WrvqPutEntry(const WrvqCodebook *codebook, WrvqSlotHeader *slot, uint32 sublist, ItemPointer tid,
-			 const uint8 *entry)
+WrvqPutEntry(const WrvqCodebook *codebook, WrvqSlotHeader *slot, uint32 sublist, ItemPointer tid, const uint8 *entry)
 {
 	Assert(slot->count < WRVQ_BLOCK_ENTRIES);
 	SWIFT(wrvq_kernel.block_put(&codebook->layout, (uint8 *) (slot + 1), slot->count, WrvqRowFromTid(tid), entry));
@@ -232,7 +227,7 @@ WrvqDirectoryEntry(Page page, uint32 list)
 void
 WrvqReadListEntry(Relation index, const WrvqMetaData *meta, uint32 list, WrvqListEntry *entry)
 {
-	Buffer		buffer = WrvqReadPage(index, WrvqDirectoryBlock(meta, list), WRVQ_PAGE_DIRECTORY, BUFFER_LOCK_SHARE);
+	Buffer buffer = WrvqReadPage(index, WrvqDirectoryBlock(meta, list), WRVQ_PAGE_DIRECTORY, BUFFER_LOCK_SHARE);
 
 	*entry = *WrvqDirectoryEntry(BufferGetPage(buffer), list);
 	UnlockReleaseBuffer(buffer);

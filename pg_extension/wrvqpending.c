@@ -26,15 +26,14 @@ pending_items(Page page)
 int64
 WrvqAddPending(Relation index, ItemPointer tid, int dimensions)
 {
-	Buffer		meta_buffer = WrvqReadPage(index, WRVQ_META_BLOCK, WRVQ_PAGE_META, BUFFER_LOCK_EXCLUSIVE);
-	WrvqMetaData *meta = WrvqPageGetMeta(BufferGetPage(meta_buffer));
-	Buffer		tail = InvalidBuffer,
-				buffer;
+	Buffer			  meta_buffer = WrvqReadPage(index, WRVQ_META_BLOCK, WRVQ_PAGE_META, BUFFER_LOCK_EXCLUSIVE);
+	WrvqMetaData	 *meta = WrvqPageGetMeta(BufferGetPage(meta_buffer));
+	Buffer			  tail = InvalidBuffer, buffer;
 	GenericXLogState *xlog;
-	Page		page;
-	WrvqPageOpaque *opaque;
-	bool		has_room = false;
-	int64		waiting;
+	Page			  page;
+	WrvqPageOpaque	 *opaque;
+	bool			  has_room = false;
+	int64			  waiting;
 
 	WrvqCheckMeta(index, meta);
 	if (meta->dimensions != 0)
@@ -77,15 +76,13 @@ WrvqAddPending(Relation index, ItemPointer tid, int dimensions)
 int64
 WrvqReadPending(Relation index, const WrvqMetaData *meta, uint64 **rows)
 {
-	BlockNumber block = meta->pending_head,
-				blocks = block == InvalidBlockNumber ? 0 : RelationGetNumberOfBlocks(index);
-	int64		count = 0,
-				capacity = 0;
+	BlockNumber block = meta->pending_head, blocks = block == InvalidBlockNumber ? 0 : RelationGetNumberOfBlocks(index);
+	int64		count = 0, capacity = 0;
 
 	*rows = NULL;
 	for (BlockNumber visited = 0; block != InvalidBlockNumber; visited++)
 	{
-		Buffer		buffer;
+		Buffer			buffer;
 		WrvqPageOpaque *opaque;
 
 		if (visited > blocks)
@@ -98,7 +95,7 @@ WrvqReadPending(Relation index, const WrvqMetaData *meta, uint64 **rows)
 		{
 			capacity = Max(2 * capacity, count + (int64) WRVQ_PENDING_PER_PAGE);
 			*rows = *rows == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, capacity * sizeof(uint64))
-				: repalloc_huge(*rows, capacity * sizeof(uint64));
+								  : repalloc_huge(*rows, capacity * sizeof(uint64));
 		}
 		for (int i = 0; i < opaque->count; i++)
 			(*rows)[count++] = WrvqRowFromTid(&pending_items(BufferGetPage(buffer))[i]);
@@ -112,8 +109,7 @@ WrvqReadPending(Relation index, const WrvqMetaData *meta, uint64 **rows)
 static int
 compare_rows(const void *a, const void *b)
 {
-	uint64		x = *(const uint64 *) a,
-				y = *(const uint64 *) b;
+	uint64 x = *(const uint64 *) a, y = *(const uint64 *) b;
 
 	return x < y ? -1 : x > y;
 }
@@ -123,14 +119,13 @@ static int64
 sample_pending(Relation index, WrvqReranker *reranker, const uint64 *rows, int64 count, int dimensions,
 			   Snapshot snapshot, float **vectors)
 {
-	int64		capacity = Min(count, WrvqSampleRows(index, dimensions, count)),
-				taken = 0;
+	int64 capacity = Min(count, WrvqSampleRows(index, dimensions, count)), taken = 0;
 
 	*vectors = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(float) * dimensions * capacity);
 	for (int64 i = 0; i < count && taken < capacity; i++)
 	{
 		const float *vector;
-		int			row_dimensions;
+		int			 row_dimensions;
 
 		/* evenly spread: take when the share taken falls behind the share seen */
 		if (taken * count > i * capacity)
@@ -151,15 +146,15 @@ install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, con
 				 Snapshot snapshot)
 {
 	WrvqCodebook *codebook = NULL;
-	Buffer		buffer;
+	Buffer		  buffer;
 	WrvqMetaData *current;
 
 	if (WrvqCodebookOption(index) != NULL)
 		codebook = WrvqLoadCodebook(index, meta->dimensions, meta->codebook_sha256);
 	if (codebook == NULL)
 	{
-		float	   *vectors;
-		int64		sampled = sample_pending(index, reranker, rows, count, meta->dimensions, snapshot, &vectors);
+		float *vectors;
+		int64  sampled = sample_pending(index, reranker, rows, count, meta->dimensions, snapshot, &vectors);
 
 		if (sampled < WRVQ_TRAIN_ROWS)
 			return false;
@@ -182,7 +177,7 @@ install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, con
 	meta->pending_tail = current->pending_tail;
 	meta->pending_count = current->pending_count;
 	meta->is_trained = true;
-	meta->default_probes = meta->list_count * 2 / 5 + 1;
+	meta->default_probes = meta->list_count * 9 / 20 + 1;
 	{
 		GenericXLogState *xlog = GenericXLogStart(index);
 
@@ -199,13 +194,13 @@ encode_pending(Relation index, WrvqReranker *reranker, const WrvqMetaData *meta,
 			   Snapshot snapshot)
 {
 	WrvqCodebook *codebook = WrvqGetCodebook(index, meta);
-	WrvqEncoder *encoder = WrvqBeginEncoder(codebook, WRVQ_BATCH_ROWS);
-	int64		moved = 0;
+	WrvqEncoder	 *encoder = WrvqBeginEncoder(codebook, WRVQ_BATCH_ROWS);
+	int64		  moved = 0;
 
 	for (int64 i = 0; i < *count; i++)
 	{
 		const float *vector;
-		int			dimensions;
+		int			 dimensions;
 
 		if (WrvqFetchVector(reranker, rows[i], snapshot, &vector, &dimensions))
 		{
@@ -234,22 +229,20 @@ encode_pending(Relation index, WrvqReranker *reranker, const WrvqMetaData *meta,
  * An emptied chain keeps its pages: the next untrained rows use them.
  */
 int64
-WrvqRemovePending(Relation index, bool (*drop) (uint64 row, void *state), void *state)
+WrvqRemovePending(Relation index, bool (*drop)(uint64 row, void *state), void *state)
 {
 	WrvqMetaData meta;
-	BlockNumber block,
-				blocks = RelationGetNumberOfBlocks(index);
-	int64		removed_total = 0;
+	BlockNumber	 block, blocks = RelationGetNumberOfBlocks(index);
+	int64		 removed_total = 0;
 
 	WrvqReadMeta(index, &meta);
 	block = meta.pending_head;
 	for (BlockNumber visited = 0; block != InvalidBlockNumber; visited++)
 	{
-		Buffer		buffer = WrvqReadPage(index, block, WRVQ_PAGE_PENDING, BUFFER_LOCK_EXCLUSIVE);
+		Buffer			buffer = WrvqReadPage(index, block, WRVQ_PAGE_PENDING, BUFFER_LOCK_EXCLUSIVE);
 		WrvqPageOpaque *opaque = WrvqPageGetOpaque(BufferGetPage(buffer));
 		ItemPointerData kept[WRVQ_PENDING_PER_PAGE];
-		int			count = 0,
-					removed;
+		int				count = 0, removed;
 
 		if (visited > blocks)
 			WrvqCorrupted(index, block, "the chain of pending pages runs in a circle");
@@ -266,7 +259,7 @@ WrvqRemovePending(Relation index, bool (*drop) (uint64 row, void *state), void *
 		if (removed > 0)
 		{
 			GenericXLogState *xlog = GenericXLogStart(index);
-			Page		page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+			Page			  page = GenericXLogRegisterBuffer(xlog, buffer, 0);
 
 			memcpy(pending_items(page), kept, count * sizeof(ItemPointerData));
 			WrvqPageGetOpaque(page)->count = count;
@@ -283,7 +276,7 @@ WrvqRemovePending(Relation index, bool (*drop) (uint64 row, void *state), void *
 typedef struct SortedRows
 {
 	const uint64 *rows;
-	int64		count;
+	int64		  count;
 } SortedRows;
 
 static bool
@@ -302,12 +295,12 @@ is_among(uint64 row, void *state)
 void
 WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait)
 {
-	WrvqMetaData meta;
-	SnapshotData dirty;
+	WrvqMetaData  meta;
+	SnapshotData  dirty;
 	WrvqReranker *reranker;
-	SortedRows	sorted;
-	uint64	   *rows;
-	int64		count;
+	SortedRows	  sorted;
+	uint64		 *rows;
+	int64		  count;
 
 	if (wait)
 		LockPage(index, WRVQ_META_BLOCK, ExclusiveLock);

@@ -7,13 +7,13 @@
 
 struct WrvqReranker
 {
-	const WrvqSupport *support;
+	const WrvqSupport	*support;
 	IndexFetchTableData *fetch;
-	TupleTableSlot *slot;
-	AttrNumber	attribute;		/* of a plain column; 0: an expression */
-	IndexInfo  *info;			/* for an expression or a predicate */
-	EState	   *estate;
-	MemoryContext row_context;
+	TupleTableSlot		*slot;
+	AttrNumber			 attribute; /* of a plain column; 0: an expression */
+	IndexInfo			*info;		/* for an expression or a predicate */
+	EState				*estate;
+	MemoryContext		 row_context;
 };
 
 /* In the current memory context. */
@@ -40,8 +40,8 @@ WrvqBeginRerank(Relation index, Relation heap, const WrvqSupport *support)
 static Datum
 indexed_value(WrvqReranker *reranker, bool *isnull)
 {
-	Datum		values[INDEX_MAX_KEYS];
-	bool		nulls[INDEX_MAX_KEYS];
+	Datum values[INDEX_MAX_KEYS];
+	bool  nulls[INDEX_MAX_KEYS];
 
 	if (reranker->attribute != 0)
 		return slot_getattr(reranker->slot, reranker->attribute, isnull);
@@ -59,10 +59,9 @@ bool
 WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float **vector, int *dimensions)
 {
 	ItemPointerData tid;
-	bool		call_again = false,
-				isnull;
-	Datum		value;
-	MemoryContext caller;
+	bool			call_again = false, isnull;
+	Datum			value;
+	MemoryContext	caller;
 
 	WrvqTidFromRow(row, &tid);
 	if (!ItemPointerIsValid(&tid) ||
@@ -79,11 +78,10 @@ WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const flo
 
 /* The operator's own value for a row that the snapshot sees; false if it sees none. */
 bool
-WrvqRerank(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float *query, int dimensions,
-		   double *distance)
+WrvqRerank(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float *query, int dimensions, double *distance)
 {
 	const float *vector;
-	int			row_dimensions;
+	int			 row_dimensions;
 
 	if (!WrvqFetchVector(reranker, row, snapshot, &vector, &row_dimensions))
 		return false;

@@ -12,13 +12,13 @@
 
 typedef struct SampleState
 {
-	WrvqSample *sample;
-	Relation	index;
+	WrvqSample		  *sample;
+	Relation		   index;
 	const WrvqSupport *support;
-	MemoryContext row_context;
+	MemoryContext	   row_context;
 	ReservoirStateData reservoir;
-	double		rows_seen;
-	double		rows_to_skip;	/* -1: draw anew */
+	double			   rows_seen;
+	double			   rows_to_skip; /* -1: draw anew */
 } SampleState;
 
 /* The first row tells the dimensions, and with them how many rows to draw. */
@@ -56,10 +56,10 @@ add_to_sample(SampleState *state, const float *vector)
 static void
 sample_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *argument)
 {
-	SampleState *state = argument;
+	SampleState	 *state = argument;
 	MemoryContext caller;
-	const float *vector;
-	int			dimensions;
+	const float	 *vector;
+	int			  dimensions;
 
 	/* rows that are only seen by older snapshots teach nothing, and their toast may be gone */
 	if (isnull[0] || !alive)
@@ -83,8 +83,7 @@ sample_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bo
 static double
 guess_rows(Relation heap, BlockNumber blocks)
 {
-	double		tuples = heap->rd_rel->reltuples,
-				pages = heap->rd_rel->relpages;
+	double tuples = heap->rd_rel->reltuples, pages = heap->rd_rel->relpages;
 
 	if (tuples > 0 && pages > 0)
 		return tuples / pages * blocks;
@@ -95,8 +94,8 @@ guess_rows(Relation heap, BlockNumber blocks)
 static void
 read_blocks(SampleState *state, Relation heap, IndexInfo *info, BlockNumber start, BlockNumber count)
 {
-	table_index_build_range_scan(heap, state->index, info, false, false, false, start, count,
-								 sample_callback, state, NULL);
+	table_index_build_range_scan(heap, state->index, info, false, false, false, start, count, sample_callback, state,
+								 NULL);
 }
 
 /*
@@ -107,8 +106,7 @@ WrvqSample *
 WrvqSampleTable(Relation heap, Relation index, IndexInfo *info)
 {
 	SampleState state = {0};
-	BlockNumber blocks = RelationGetNumberOfBlocks(heap),
-				visited = 0;
+	BlockNumber blocks = RelationGetNumberOfBlocks(heap), visited = 0;
 	int64		wanted;
 
 	state.sample = palloc0(sizeof(WrvqSample));

@@ -25,49 +25,52 @@
 /* the best lists are visited first, so that most later entries miss the threshold */
 #define FIRST_LISTS 16
 
+/* share of the other lists' sub-lists that is visited */
+#define SUBLIST_SHARE 0.85f
+
 typedef struct ScanResult
 {
-	double		distance;
-	uint64		row;
+	double distance;
+	uint64 row;
 } ScanResult;
 
 typedef struct WrvqScan
 {
 	const WrvqSupport *support;
-	MemoryContext context;		/* reset by every rescan */
-	WrvqMetaData meta;
-	WrvqCodebook *codebook;		/* NULL: untrained */
-	WrvqReranker *reranker;
-	float	   *query;			/* [dimensions] */
-	int			dimensions;
-	bool		query_is_null;
-	wrvq_query *state;
-	int64		slots_max;		/* slots that the index can have: no list is longer */
+	MemoryContext	   context; /* reset by every rescan */
+	WrvqMetaData	   meta;
+	WrvqCodebook	  *codebook; /* NULL: untrained */
+	WrvqReranker	  *reranker;
+	float			  *query; /* [dimensions] */
+	int				   dimensions;
+	bool			   query_is_null;
+	wrvq_query		  *state;
+	int64			   slots_max; /* slots that the index can have: no list is longer */
 
 	/* the round */
-	int			round;			/* -1: none yet */
-	bool		exhausted;		/* nothing is left to widen to */
-	int64		reach;			/* candidates to rerank in all */
-	int			probes;			/* lists to visit */
-	uint64	   *taken;			/* [taken_count] rows reranked so far, sorted */
-	int64		taken_count;
+	int		round;	   /* -1: none yet */
+	bool	exhausted; /* nothing is left to widen to */
+	int64	reach;	   /* candidates to rerank in all */
+	int		probes;	   /* lists to visit */
+	uint64 *taken;	   /* [taken_count] rows reranked so far, sorted */
+	int64	taken_count;
 
 	/* reranked rows, by distance; those from next are not returned yet */
 	ScanResult *results;
 	int64		result_count;
 	int64		result_capacity;
 	int64		next;
-	int64		depth;			/* return results up to here before widening */
-	double		last_distance;	/* of the last returned row */
-	int64		returned;		/* rows of earlier rounds */
-	int64		latecomers;		/* rows dropped because a farther one was returned */
+	int64		depth;		   /* return results up to here before widening */
+	double		last_distance; /* of the last returned row */
+	int64		returned;	   /* rows of earlier rounds */
+	int64		latecomers;	   /* rows dropped because a farther one was returned */
 } WrvqScan;
 
 IndexScanDesc
 wrvqbeginscan(Relation index, int nkeys, int norderbys)
 {
 	IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
-	WrvqScan   *state = palloc0(sizeof(WrvqScan));
+	WrvqScan	 *state = palloc0(sizeof(WrvqScan));
 
 	state->support = WrvqIndexSupport(index);
 	state->context = AllocSetContextCreate(CurrentMemoryContext, "wrvq scan", ALLOCSET_DEFAULT_SIZES);
@@ -83,7 +86,7 @@ wrvqbeginscan(Relation index, int nkeys, int norderbys)
 void
 wrvqrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
 {
-	WrvqScan   *state = scan->opaque;
+	WrvqScan *state = scan->opaque;
 
 	if (keys != NULL && scan->numberOfKeys > 0)
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
@@ -101,8 +104,15 @@ wrvqrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int no
 void
 wrvqendscan(IndexScanDesc scan)
 {
-	WrvqScan   *state = scan->opaque;
+	WrvqScan *state = scan->opaque;
 
+	if (state->round >= 0)
+		elog(DEBUG1,
+			 "wrvq scan of \"%s\": %d rounds, %d of %u lists, " INT64_FORMAT " entries, " INT64_FORMAT
+			 " rows reranked, " INT64_FORMAT " latecomers dropped",
+			 RelationGetRelationName(scan->indexRelation), state->round + 1, state->probes,
+			 state->meta.is_trained ? state->meta.list_count : 0, state->state != NULL ? state->state->visited : 0,
+			 state->taken_count, state->latecomers);
 	if (state->reranker != NULL)
 		WrvqEndRerank(state->reranker);
 	MemoryContextDelete(state->context);
@@ -152,8 +162,7 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 
 	if (scan->numberOfOrderBys != 1)
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a wrvq index is scanned in order of one distance")));
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("a wrvq index is scanned in order of one distance")));
 	pgstat_count_index_scan(scan->indexRelation);
 	WrvqReadMeta(scan->indexRelation, &state->meta);
 	read_query(scan, state);
@@ -178,22 +187,34 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 
 /* ---------- the search layer ---------- */
 
+/* Does the block hold entries of a chosen sub-list, as far as their range tells? */
+static bool
+is_chosen(const WrvqSlotHeader *slot, const uint8 *chosen)
+{
+	if (chosen == NULL)
+		return true;
+	for (int i = slot->sublist_min; i <= slot->sublist_max; i++)
+		if (chosen[i / 8] & (1 << i % 8))
+			return true;
+	return false;
+}
+
 /*
- * Scans the blocks of one list.  A slot that is no longer this list's (vacuum
+ * Scans the blocks of one list, or those of its chosen sub-lists.  A slot that is no longer this list's (vacuum
  * has moved the list since the pointer to it was read) starts the list anew:
  * rows met twice are reranked once.
  */
 static Buffer
-scan_list(Relation index, WrvqScan *state, uint32 list, WrvqListEntry *entry, Buffer buffer)
+scan_list(Relation index, WrvqScan *state, uint32 list, WrvqListEntry *entry, const uint8 *chosen, Buffer buffer)
 {
 	const WrvqCodebook *codebook = state->codebook;
-	WrvqSlotPointer at = entry->head;
-	int64		visited = 0;
-	int			restarts = 0;
+	WrvqSlotPointer		at = entry->head;
+	int64				visited = 0;
+	int					restarts = 0;
 
 	while (at.block != InvalidBlockNumber)
 	{
-		Page		page;
+		Page page;
 
 		buffer = ReleaseAndReadBuffer(buffer, index, at.block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
@@ -217,7 +238,7 @@ scan_list(Relation index, WrvqScan *state, uint32 list, WrvqListEntry *entry, Bu
 				break;
 			}
 			slot = WrvqGetSlot(codebook, page, at.slot);
-			if (slot->count > 0)
+			if (slot->count > 0 && is_chosen(slot, chosen))
 				SWIFT(wrvq_kernel.query_scan_block(state->state, list, (const uint8 *) (slot + 1), slot->count));
 			at = slot->next;
 			visited++;
@@ -236,12 +257,37 @@ scan_list(Relation index, WrvqScan *state, uint32 list, WrvqListEntry *entry, Bu
 	return buffer;
 }
 
+/*
+ * The fuzzy layer: a bit for every sub-list of these lists that is worth a
+ * visit; NULL if all are.
+ */
+static uint8 *
+choose_sublists(WrvqScan *state, const uint32 *lists, int count, int *bytes_per_list)
+{
+	const wrvq_shape *shape = &state->meta.shape;
+	int				  sublists = shape->fuzzy_levels > 0 ? shape->levels[1].codeword_count : 1;
+	void			 *scratch;
+	uint8			 *chosen;
+
+	*bytes_per_list = (sublists + 7) / 8;
+	/* wrvq.probes asks for whole lists */
+	if (sublists == 1 || wrvq_probes > 0 || count == 0)
+		return NULL;
+	scratch = palloc_extended(sizeof(uint64) * sublists * count, MCXT_ALLOC_HUGE);
+	chosen = palloc_extended((Size) *bytes_per_list * count, MCXT_ALLOC_HUGE);
+	SWIFT(wrvq_kernel.query_sublists(state->state, lists, count, SUBLIST_SHARE, scratch, chosen));
+	pfree(scratch);
+	return chosen;
+}
+
 /* Scans a set of lists in order of number: neighbours share directory and posting pages. */
 static void
-scan_lists(Relation index, WrvqScan *state, const uint32 *lists, int count)
+scan_lists(Relation index, WrvqScan *state, const uint32 *lists, int count, bool whole)
 {
 	WrvqListEntry *entries = palloc_extended(sizeof(WrvqListEntry) * Max(count, 1), MCXT_ALLOC_HUGE);
-	Buffer		buffer = InvalidBuffer;
+	Buffer		   buffer = InvalidBuffer;
+	int			   bytes_per_list = 0;
+	uint8		  *chosen = whole ? NULL : choose_sublists(state, lists, count, &bytes_per_list);
 
 	for (int i = 0; i < count;)
 	{
@@ -253,9 +299,12 @@ scan_lists(Relation index, WrvqScan *state, const uint32 *lists, int count)
 		UnlockReleaseBuffer(directory);
 	}
 	for (int i = 0; i < count; i++)
-		buffer = scan_list(index, state, lists[i], &entries[i], buffer);
+		buffer =
+			scan_list(index, state, lists[i], &entries[i], chosen == NULL ? NULL : chosen + i * bytes_per_list, buffer);
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
+	if (chosen != NULL)
+		pfree(chosen);
 	pfree(entries);
 }
 
@@ -265,8 +314,8 @@ scan_lists(Relation index, WrvqScan *state, const uint32 *lists, int count)
 static void
 plan_round(WrvqScan *state)
 {
-	int			lists = state->meta.is_trained ? (int) state->meta.list_count : 0;
-	int64		bound = wrvq_max_scan_tuples > 0 ? wrvq_max_scan_tuples : INT64_MAX / 64;
+	int	  lists = state->meta.is_trained ? (int) state->meta.list_count : 0;
+	int64 bound = wrvq_max_scan_tuples > 0 ? wrvq_max_scan_tuples : INT64_MAX / 64;
 
 	if (state->round == 0)
 	{
@@ -287,8 +336,7 @@ plan_round(WrvqScan *state)
 static int
 compare_results(const void *a, const void *b)
 {
-	const ScanResult *x = a,
-			   *y = b;
+	const ScanResult *x = a, *y = b;
 
 	/* NaN, the distance from a zero vector under cosine, sorts last as in SQL */
 	if (isnan(x->distance) || isnan(y->distance))
@@ -309,15 +357,16 @@ rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, int64 count
 	{
 		state->result_capacity = Max(2 * state->result_capacity, state->result_count + count);
 		state->results = state->results == NULL
-			? MemoryContextAllocHuge(state->context, state->result_capacity * sizeof(ScanResult))
-			: repalloc_huge(state->results, state->result_capacity * sizeof(ScanResult));
+							 ? MemoryContextAllocHuge(state->context, state->result_capacity * sizeof(ScanResult))
+							 : repalloc_huge(state->results, state->result_capacity * sizeof(ScanResult));
 	}
 	for (int64 i = 0; i < count; i++)
 	{
 		ScanResult *result = &state->results[state->result_count];
 
 		CHECK_FOR_INTERRUPTS();
-		if (!WrvqRerank(state->reranker, rows[i], scan->xs_snapshot, state->query, state->dimensions, &result->distance))
+		if (!WrvqRerank(state->reranker, rows[i], scan->xs_snapshot, state->query, state->dimensions,
+						&result->distance))
 			continue;
 		if (result->distance < state->last_distance)
 		{
@@ -333,12 +382,12 @@ rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, int64 count
 static void
 take_rows(WrvqScan *state, const uint64 *rows, int64 count)
 {
-	Size		bytes = (state->taken_count + count) * sizeof(uint64);
+	Size bytes = (state->taken_count + count) * sizeof(uint64);
 
 	if (count == 0)
 		return;
-	state->taken = state->taken == NULL ? MemoryContextAllocHuge(state->context, bytes)
-		: repalloc_huge(state->taken, bytes);
+	state->taken =
+		state->taken == NULL ? MemoryContextAllocHuge(state->context, bytes) : repalloc_huge(state->taken, bytes);
 	SWIFT(wrvq_kernel.rows_merge(state->taken, state->taken_count, rows, count));
 	state->taken_count += count;
 }
@@ -347,9 +396,8 @@ take_rows(WrvqScan *state, const uint64 *rows, int64 count)
 static void
 rerank_pending(IndexScanDesc scan, WrvqScan *state)
 {
-	uint64	   *rows;
-	int64		count = WrvqReadPending(scan->indexRelation, &state->meta, &rows),
-				kept;
+	uint64 *rows;
+	int64	count = WrvqReadPending(scan->indexRelation, &state->meta, &rows), kept;
 
 	if (count == 0)
 		return;
@@ -363,22 +411,20 @@ static void
 search_lists(IndexScanDesc scan, WrvqScan *state)
 {
 	/* no more than the index has room for */
-	int64		limit = Min(state->reach, state->slots_max * WRVQ_BLOCK_ENTRIES + 1),
-				bytes,
-				count;
-	uint32	   *lists = palloc_extended(sizeof(uint32) * state->probes, MCXT_ALLOC_HUGE);
-	char	   *memory;
-	uint64	   *rows;
-	int32		first,
-				rest;
+	int64	limit = Min(state->reach, state->slots_max * WRVQ_BLOCK_ENTRIES + 1), bytes, count;
+	uint32 *lists = palloc_extended(sizeof(uint32) * state->probes, MCXT_ALLOC_HUGE);
+	char   *memory;
+	uint64 *rows;
+	int32	first, rest;
+	bool	all = (uint32) state->probes == state->meta.list_count;
 
 	SWIFT(bytes = wrvq_kernel.candidates_bytes(limit));
 	memory = palloc_extended(bytes, MCXT_ALLOC_HUGE);
 	SWIFT(wrvq_kernel.query_round(state->state, limit, memory));
 	SWIFT(first = wrvq_kernel.query_lists(state->state, 0, Min(FIRST_LISTS, state->probes), lists));
-	scan_lists(scan->indexRelation, state, lists, first);
+	scan_lists(scan->indexRelation, state, lists, first, true);
 	SWIFT(rest = wrvq_kernel.query_lists(state->state, first, state->probes - first, lists));
-	scan_lists(scan->indexRelation, state, lists, rest);
+	scan_lists(scan->indexRelation, state, lists, rest, all);
 
 	rows = palloc_extended(sizeof(uint64) * Max(limit, 1), MCXT_ALLOC_HUGE);
 	SWIFT(count = wrvq_kernel.query_take(state->state, state->taken, state->taken_count, rows));
@@ -386,7 +432,7 @@ search_lists(IndexScanDesc scan, WrvqScan *state)
 	take_rows(state, rows, count);
 
 	/* everything was visited and nothing was left out: no round can find more */
-	if ((uint32) state->probes == state->meta.list_count && state->state->candidate_count < limit)
+	if (all && state->state->candidate_count < limit)
 		state->exhausted = true;
 	pfree(rows);
 	pfree(memory);
@@ -397,7 +443,7 @@ static void
 run_round(IndexScanDesc scan, WrvqScan *state)
 {
 	MemoryContext caller = MemoryContextSwitchTo(state->context);
-	int64		returned = state->next;
+	int64		  returned = state->next;
 
 	state->round++;
 	plan_round(state);

@@ -36,8 +36,8 @@ choose_lists(Relation index, double rows)
 int64
 WrvqSampleRows(Relation index, int dimensions, double total_rows)
 {
-	int64		wanted = Max((int64) 10000, (int64) choose_lists(index, total_rows) * 25);
-	int64		fitting = (int64) maintenance_work_mem * 1024 / 2 / (sizeof(float) * Max(dimensions, 1));
+	int64 wanted = Max((int64) 10000, (int64) choose_lists(index, total_rows) * 25);
+	int64 fitting = (int64) maintenance_work_mem * 1024 / 2 / (sizeof(float) * Max(dimensions, 1));
 
 	return Max(1, Min(wanted, Max(fitting, 256)));
 }
@@ -47,9 +47,9 @@ static void
 make_shape(Relation index, int dimensions, double total_rows, wrvq_shape *shape)
 {
 	WrvqOptions *options = WrvqGetOptions(index);
-	int			fuzzy_levels = options != NULL ? options->fuzzy_levels : -1;
+	int			 fuzzy_levels = options != NULL ? options->fuzzy_levels : -1;
 	/* pieces grow from 4 dimensions so that an entry stays within its bytes */
-	int			piece_dimensions = Max(4, (dimensions + 475) / 476);
+	int				  piece_dimensions = Max(4, (dimensions + 475) / 476);
 	wrvq_level_shape *level = shape->levels;
 
 	memset(shape, 0, sizeof(wrvq_shape));
@@ -82,11 +82,11 @@ make_shape(Relation index, int dimensions, double total_rows, wrvq_shape *shape)
 static float
 choose_scale(const float *sample, int64 rows, int dimensions)
 {
-	double		sum = 0;
+	double sum = 0;
 
 	for (int64 i = 0; i < rows; i++)
 	{
-		double		product;
+		double product;
 
 		SWIFT(product = wrvq_kernel.inner_product(sample + i * dimensions, sample + i * dimensions, dimensions));
 		sum += sqrt(product);
@@ -100,11 +100,13 @@ choose_scale(const float *sample, int64 rows, int dimensions)
 static void
 prepare_sample(float *sample, int64 rows, const wrvq_shape *shape)
 {
-	wrvq_shape	plain = {.dimensions = shape->dimensions,.metric = shape->metric == WRVQ_COSINE ? WRVQ_COSINE : WRVQ_IP,
-		.level_count = 1,.scale = shape->scale,
-	.levels = {{.kind = WRVQ_FLAT,.weight_bits = 16,.codeword_count = 1}}};
+	wrvq_shape	  plain = {.dimensions = shape->dimensions,
+						   .metric = shape->metric == WRVQ_COSINE ? WRVQ_COSINE : WRVQ_IP,
+						   .level_count = 1,
+						   .scale = shape->scale,
+						   .levels = {{.kind = WRVQ_FLAT, .weight_bits = 16, .codeword_count = 1}}};
 	WrvqCodebook *codebook = WrvqNewCodebook(&plain);
-	WrvqEncoder *encoder = WrvqBeginEncoder(codebook, 1);
+	WrvqEncoder	 *encoder = WrvqBeginEncoder(codebook, 1);
 
 	for (int64 i = 0; i < rows; i++)
 	{
@@ -126,8 +128,8 @@ run_trainer(wrvq_trainer *trainer)
 
 	do
 	{
-		int32		units;
-		float		progress;
+		int32 units;
+		float progress;
 
 		SWIFT(units = wrvq_training.trainer_units(trainer));
 		for (int32 unit = 0; unit < units; unit++)
@@ -151,14 +153,14 @@ WrvqTrain(Relation index, float *sample, int64 rows, int dimensions, double tota
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(caller, "wrvq training", ALLOCSET_DEFAULT_SIZES);
-	wrvq_shape	shape;
-	wrvq_status status;
-	int64		bytes;
-	char	   *memory;
+	wrvq_shape	  shape;
+	wrvq_status	  status;
+	int64		  bytes;
+	char		 *memory;
 	wrvq_trainer *trainer;
 	WrvqCodebook *codebook;
-	float	   *scratch;
-	const float *transform;
+	float		 *scratch;
+	const float	 *transform;
 
 	make_shape(index, dimensions, total_rows, &shape);
 	if (shape.metric != WRVQ_COSINE)

@@ -18,27 +18,27 @@
 /* What the pass over the pages saw of a list. */
 typedef struct ListUse
 {
-	uint32		live;
-	uint32		slots;
-	bool		is_dirty;		/* an entry died in this vacuum */
+	uint32 live;
+	uint32 slots;
+	bool   is_dirty; /* an entry died in this vacuum */
 } ListUse;
 
 typedef struct VacuumState
 {
-	Relation	index;
-	BufferAccessStrategy strategy;
-	WrvqMetaData meta;
-	WrvqCodebook *codebook;		/* NULL: untrained */
-	IndexBulkDeleteCallback callback;	/* NULL: only count */
-	void	   *callback_state;
-	IndexBulkDeleteResult *stats;
-	ListUse    *lists;			/* [lists] */
+	Relation				index;
+	BufferAccessStrategy	strategy;
+	WrvqMetaData			meta;
+	WrvqCodebook		   *codebook; /* NULL: untrained */
+	IndexBulkDeleteCallback callback; /* NULL: only count */
+	void				   *callback_state;
+	IndexBulkDeleteResult  *stats;
+	ListUse				   *lists; /* [lists] */
 } VacuumState;
 
 static bool
 is_dead(uint64 row, void *argument)
 {
-	VacuumState *state = argument;
+	VacuumState	   *state = argument;
 	ItemPointerData tid;
 
 	WrvqTidFromRow(row, &tid);
@@ -49,11 +49,11 @@ is_dead(uint64 row, void *argument)
 static uint32
 find_dead(VacuumState *state, WrvqSlotHeader *slot)
 {
-	uint32		dead = 0;
+	uint32 dead = 0;
 
 	for (int i = 0; i < Min(slot->count, WRVQ_BLOCK_ENTRIES); i++)
 	{
-		uint64		row;
+		uint64 row;
 
 		SWIFT(row = wrvq_kernel.block_row((const uint8 *) (slot + 1), i));
 		if (row == WRVQ_ROW_DEAD)
@@ -71,10 +71,10 @@ static void
 vacuum_posting_page(VacuumState *state, Buffer buffer)
 {
 	const WrvqCodebook *codebook = state->codebook;
-	Page		page = BufferGetPage(buffer);
-	uint32		dead[WRVQ_PAGE_BYTES / sizeof(WrvqSlotHeader)] = {0};
-	bool		any = false;
-	int			free_slots = 0;
+	Page				page = BufferGetPage(buffer);
+	uint32				dead[WRVQ_PAGE_BYTES / sizeof(WrvqSlotHeader)] = {0};
+	bool				any = false;
+	int					free_slots = 0;
 
 	for (int i = 0; i < codebook->slots_per_page; i++)
 	{
@@ -117,14 +117,14 @@ vacuum_pages(VacuumState *state)
 
 	for (BlockNumber block = WRVQ_META_BLOCK + 1; block < blocks; block++)
 	{
-		Buffer		buffer;
+		Buffer buffer;
 
 		vacuum_delay_point();
 		buffer = ReadBufferExtended(state->index, MAIN_FORKNUM, block, RBM_NORMAL, state->strategy);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 		/* a crash may leave a page that was added and never written */
-		if (!PageIsNew(BufferGetPage(buffer)) &&
-			WrvqPageGetOpaque(BufferGetPage(buffer))->kind == WRVQ_PAGE_POSTING && state->codebook != NULL)
+		if (!PageIsNew(BufferGetPage(buffer)) && WrvqPageGetOpaque(BufferGetPage(buffer))->kind == WRVQ_PAGE_POSTING &&
+			state->codebook != NULL)
 		{
 			WrvqCheckPage(state->index, buffer, WRVQ_PAGE_POSTING);
 			vacuum_posting_page(state, buffer);
@@ -141,12 +141,12 @@ vacuum_pages(VacuumState *state)
 /* Entries taken out of a list's slots. */
 typedef struct Extract
 {
-	WrvqSlotPointer *slots;		/* [slot_count] what to free afterwards */
-	int			slot_count;
-	int			count;
-	uint64	   *rows;			/* [count] */
-	uint8	   *entries;		/* [count][entry_bytes] */
-	uint32	   *order;			/* [count] by sub-list */
+	WrvqSlotPointer *slots; /* [slot_count] what to free afterwards */
+	int				 slot_count;
+	int				 count;
+	uint64			*rows;	  /* [count] */
+	uint8			*entries; /* [count][entry_bytes] */
+	uint32			*order;	  /* [count] by sub-list */
 } Extract;
 
 static uint32
@@ -160,8 +160,7 @@ entry_sublist(const WrvqCodebook *codebook, const uint8 *entry)
 static int
 compare_order(const void *a, const void *b)
 {
-	uint32		x = *(const uint32 *) a,
-				y = *(const uint32 *) b;
+	uint32 x = *(const uint32 *) a, y = *(const uint32 *) b;
 
 	return x < y ? -1 : x > y;
 }
@@ -174,8 +173,8 @@ static void
 extract_entries(VacuumState *state, uint32 list, const WrvqListEntry *lists, int slots, Extract *extract)
 {
 	const WrvqCodebook *codebook = state->codebook;
-	Size		entry_bytes = codebook->layout.entry_bytes;
-	WrvqSlotPointer at = lists->head;
+	Size				entry_bytes = codebook->layout.entry_bytes;
+	WrvqSlotPointer		at = lists->head;
 
 	extract->slots = palloc(sizeof(WrvqSlotPointer) * slots);
 	extract->rows = palloc_extended(sizeof(uint64) * slots * WRVQ_BLOCK_ENTRIES, MCXT_ALLOC_HUGE);
@@ -184,7 +183,7 @@ extract_entries(VacuumState *state, uint32 list, const WrvqListEntry *lists, int
 	extract->slot_count = extract->count = 0;
 	while (at.block != lists->tail.block || at.slot != lists->tail.slot)
 	{
-		Buffer		buffer;
+		Buffer			buffer;
 		WrvqSlotHeader *slot;
 
 		if (at.block == InvalidBlockNumber || extract->slot_count >= slots)
@@ -196,8 +195,8 @@ extract_entries(VacuumState *state, uint32 list, const WrvqListEntry *lists, int
 		slot = WrvqGetSlot(codebook, BufferGetPage(buffer), at.slot);
 		for (int i = 0; i < slot->count; i++)
 		{
-			uint8	   *entry = extract->entries + entry_bytes * extract->count;
-			uint64		row;
+			uint8 *entry = extract->entries + entry_bytes * extract->count;
+			uint64 row;
 
 			SWIFT(row = wrvq_kernel.block_get(&codebook->layout, (const uint8 *) (slot + 1), i, entry));
 			if (row == WRVQ_ROW_DEAD)
@@ -222,7 +221,7 @@ lock_page_for_slot(VacuumState *state, bool *is_new)
 	*is_new = false;
 	while (block != InvalidBlockNumber)
 	{
-		Buffer		buffer = WrvqReadPage(state->index, block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+		Buffer buffer = WrvqReadPage(state->index, block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
 
 		if (WrvqFreeSlot(state->codebook, BufferGetPage(buffer)) >= 0)
 			return buffer;
@@ -238,12 +237,12 @@ static WrvqSlotPointer
 write_slot(VacuumState *state, uint32 list, const Extract *extract, int first, int count, WrvqSlotPointer next)
 {
 	const WrvqCodebook *codebook = state->codebook;
-	bool		is_new;
-	Buffer		buffer = lock_page_for_slot(state, &is_new);
-	GenericXLogState *xlog = GenericXLogStart(state->index);
-	Page		page = GenericXLogRegisterBuffer(xlog, buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
-	WrvqSlotPointer added;
-	WrvqSlotHeader *slot;
+	bool				is_new;
+	Buffer				buffer = lock_page_for_slot(state, &is_new);
+	GenericXLogState   *xlog = GenericXLogStart(state->index);
+	Page				page = GenericXLogRegisterBuffer(xlog, buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
+	WrvqSlotPointer		added;
+	WrvqSlotHeader	   *slot;
 
 	if (is_new)
 		WrvqInitPostingPage(codebook, page, 0);
@@ -251,8 +250,8 @@ write_slot(VacuumState *state, uint32 list, const Extract *extract, int first, i
 	slot = WrvqGetSlot(codebook, page, added.slot);
 	for (int i = first; i < first + count; i++)
 	{
-		uint32		at = extract->order[i] & 0xFFFFFF;
-		const uint8 *entry = extract->entries + (Size) codebook->layout.entry_bytes * at;
+		uint32			at = extract->order[i] & 0xFFFFFF;
+		const uint8	   *entry = extract->entries + (Size) codebook->layout.entry_bytes * at;
 		ItemPointerData tid;
 
 		WrvqTidFromRow(extract->rows[at], &tid);
@@ -275,11 +274,11 @@ free_slots(VacuumState *state, uint32 list, const WrvqSlotPointer *slots, int co
 
 	for (int i = 0; i < count;)
 	{
-		Buffer		buffer = WrvqReadPage(state->index, slots[i].block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
-		BlockNumber block = BufferGetBlockNumber(buffer);
+		Buffer			  buffer = WrvqReadPage(state->index, slots[i].block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+		BlockNumber		  block = BufferGetBlockNumber(buffer);
 		GenericXLogState *xlog = GenericXLogStart(state->index);
-		Page		page = GenericXLogRegisterBuffer(xlog, buffer, 0);
-		int			free_count = 0;
+		Page			  page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+		int				  free_count = 0;
 
 		for (; i < count && slots[i].block == block; i++)
 			if (WrvqSlotIs(codebook, page, slots[i], list))
@@ -300,11 +299,11 @@ static void
 compact_tail(VacuumState *state, uint32 list, WrvqSlotPointer tail)
 {
 	const WrvqCodebook *codebook = state->codebook;
-	Buffer		buffer = WrvqReadPage(state->index, tail.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
-	GenericXLogState *xlog;
-	WrvqSlotHeader *slot;
-	uint8	   *entry = palloc(codebook->layout.entry_bytes + 1);
-	int			kept = 0;
+	Buffer				buffer = WrvqReadPage(state->index, tail.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+	GenericXLogState   *xlog;
+	WrvqSlotHeader	   *slot;
+	uint8			   *entry = palloc(codebook->layout.entry_bytes + 1);
+	int					kept = 0;
 
 	if (!WrvqSlotIs(codebook, BufferGetPage(buffer), tail, list))
 		WrvqCorrupted(state->index, tail.block, "a list's tail is not where the directory says");
@@ -312,7 +311,7 @@ compact_tail(VacuumState *state, uint32 list, WrvqSlotPointer tail)
 	slot = WrvqGetSlot(codebook, GenericXLogRegisterBuffer(xlog, buffer, 0), tail.slot);
 	for (int i = 0; i < slot->count; i++)
 	{
-		uint64		row;
+		uint64 row;
 
 		SWIFT(row = wrvq_kernel.block_get(&codebook->layout, (const uint8 *) (slot + 1), i, entry));
 		if (row == WRVQ_ROW_DEAD)
@@ -340,10 +339,10 @@ compact_tail(VacuumState *state, uint32 list, WrvqSlotPointer tail)
 static void
 rewrite_list(VacuumState *state, uint32 list)
 {
-	WrvqListEntry lists;
-	Extract		extract;
-	WrvqSlotPointer next;
-	Buffer		directory;
+	WrvqListEntry	  lists;
+	Extract			  extract;
+	WrvqSlotPointer	  next;
+	Buffer			  directory;
 	GenericXLogState *xlog;
 
 	WrvqReadListEntry(state->index, &state->meta, list, &lists);
@@ -358,14 +357,14 @@ rewrite_list(VacuumState *state, uint32 list)
 	next = lists.tail;
 	for (int end = extract.count; end > 0;)
 	{
-		int			count = (end - 1) % WRVQ_BLOCK_ENTRIES + 1;
+		int count = (end - 1) % WRVQ_BLOCK_ENTRIES + 1;
 
 		vacuum_delay_point();
 		next = write_slot(state, list, &extract, end - count, count, next);
 		end -= count;
 	}
-	directory = WrvqReadPage(state->index, WrvqDirectoryBlock(&state->meta, list), WRVQ_PAGE_DIRECTORY,
-							 BUFFER_LOCK_EXCLUSIVE);
+	directory =
+		WrvqReadPage(state->index, WrvqDirectoryBlock(&state->meta, list), WRVQ_PAGE_DIRECTORY, BUFFER_LOCK_EXCLUSIVE);
 	xlog = GenericXLogStart(state->index);
 	WrvqDirectoryEntry(GenericXLogRegisterBuffer(xlog, directory, 0), list)->head = next;
 	GenericXLogFinish(xlog);
@@ -381,7 +380,7 @@ rewrite_lists(VacuumState *state)
 
 	for (uint32 list = 0; list < state->meta.list_count; list++)
 	{
-		ListUse    *use = &state->lists[list];
+		ListUse *use = &state->lists[list];
 
 		/* the tail is never full: leave one slot out of the account */
 		if (use->is_dirty && use->live < FILL_MIN * WRVQ_BLOCK_ENTRIES * (use->slots - 1.0) + 1)
@@ -414,7 +413,7 @@ begin_vacuum(VacuumState *state, IndexVacuumInfo *info, IndexBulkDeleteResult *s
 static void
 count_tuples(VacuumState *state)
 {
-	uint64	   *rows;
+	uint64 *rows;
 
 	state->stats->num_index_tuples = WrvqReadPending(state->index, &state->meta, &rows);
 	for (uint32 list = 0; state->codebook != NULL && list < state->meta.list_count; list++)
@@ -426,7 +425,7 @@ IndexBulkDeleteResult *
 wrvqbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDeleteCallback callback, void *state)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "wrvq vacuum", ALLOCSET_DEFAULT_SIZES);
-	VacuumState vacuum = {.callback = callback,.callback_state = state};
+	VacuumState	  vacuum = {.callback = callback, .callback_state = state};
 	MemoryContext caller;
 
 	if (stats == NULL)
@@ -451,9 +450,8 @@ wrvqbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDel
 IndexBulkDeleteResult *
 wrvqvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
-	MemoryContext context,
-				caller;
-	Relation	heap;
+	MemoryContext context, caller;
+	Relation	  heap;
 
 	/* ANALYZE writes nothing */
 	if (info->analyze_only)

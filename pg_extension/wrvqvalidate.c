@@ -17,9 +17,8 @@
 static bool
 complain(const char *family, const char *object, const char *what)
 {
-	ereport(INFO,
-			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-			 errmsg("operator family \"%s\" of access method wrvq contains %s %s", family, object, what)));
+	ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				   errmsg("operator family \"%s\" of access method wrvq contains %s %s", family, object, what)));
 	return false;
 }
 
@@ -27,8 +26,8 @@ complain(const char *family, const char *object, const char *what)
 static bool
 validate_operators(const char *family, Oid family_oid)
 {
-	CatCList   *list = SearchSysCacheList1(AMOPSTRATEGY, ObjectIdGetDatum(family_oid));
-	bool		valid = true;
+	CatCList *list = SearchSysCacheList1(AMOPSTRATEGY, ObjectIdGetDatum(family_oid));
+	bool	  valid = true;
 
 	for (int i = 0; i < list->n_members; i++)
 	{
@@ -36,8 +35,7 @@ validate_operators(const char *family, Oid family_oid)
 
 		if (form->amopstrategy != 1 || form->amoppurpose != AMOP_ORDER)
 			valid = complain(family, format_operator(form->amopopr), "that is not ordering operator 1");
-		else if (get_op_rettype(form->amopopr) != FLOAT8OID ||
-				 !opfamily_can_sort_type(form->amopsortfamily, FLOAT8OID))
+		else if (get_op_rettype(form->amopopr) != FLOAT8OID || !opfamily_can_sort_type(form->amopsortfamily, FLOAT8OID))
 			valid = complain(family, format_operator(form->amopopr), "that does not order by double precision");
 		else if (!check_amop_signature(form->amopopr, FLOAT8OID, form->amoplefttype, form->amoprighttype))
 			valid = complain(family, format_operator(form->amopopr), "with a wrong signature");
@@ -49,8 +47,8 @@ validate_operators(const char *family, Oid family_oid)
 static bool
 validate_functions(const char *family, Oid family_oid)
 {
-	CatCList   *list = SearchSysCacheList1(AMPROCNUM, ObjectIdGetDatum(family_oid));
-	bool		valid = list->n_members > 0;
+	CatCList *list = SearchSysCacheList1(AMPROCNUM, ObjectIdGetDatum(family_oid));
+	bool	  valid = list->n_members > 0;
 
 	for (int i = 0; i < list->n_members; i++)
 	{
@@ -66,10 +64,10 @@ validate_functions(const char *family, Oid family_oid)
 bool
 wrvqvalidate(Oid opclass)
 {
-	HeapTuple	tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclass));
-	Oid			family_oid;
-	char	   *family;
-	bool		valid;
+	HeapTuple tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclass));
+	Oid		  family_oid;
+	char	 *family;
+	bool	  valid;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for operator class %u", opclass);

@@ -14,29 +14,25 @@
 const float *
 WrvqRealArray(Datum datum, int *dimensions)
 {
-	ArrayType  *array = DatumGetArrayTypeP(datum);
-	int			count;
+	ArrayType *array = DatumGetArrayTypeP(datum);
+	int		   count;
 
 	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("expected a one-dimensional array, not one of %d dimensions", ARR_NDIM(array))));
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+						errmsg("expected a one-dimensional array, not one of %d dimensions", ARR_NDIM(array))));
 	count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	if (count < 1 || count > WRVQ_DIMENSIONS_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("expected a vector of 1 to %d dimensions, not %d", WRVQ_DIMENSIONS_MAX, count)));
+		ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+						errmsg("expected a vector of 1 to %d dimensions, not %d", WRVQ_DIMENSIONS_MAX, count)));
 	if (ARR_HASNULL(array) && array_contains_nulls(array))
 	{
-		bits8	   *bitmap = ARR_NULLBITMAP(array);
-		int			i = 0;
+		bits8 *bitmap = ARR_NULLBITMAP(array);
+		int	   i = 0;
 
 		while (bitmap[i / 8] & (1 << (i % 8)))
 			i++;
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("vector element %d is NULL", i + 1),
-				 errhint("Every element of a vector must be a number.")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("vector element %d is NULL", i + 1),
+						errhint("Every element of a vector must be a number.")));
 	}
 	*dimensions = count;
 	return (const float *) ARR_DATA_PTR(array);
@@ -45,15 +41,16 @@ WrvqRealArray(Datum datum, int *dimensions)
 void
 WrvqCheckFinite(const float *vector, int dimensions)
 {
-	ptrdiff_t	i;
+	ptrdiff_t i;
 
 	SWIFT(i = wrvq_kernel.first_not_finite(vector, dimensions));
 	if (i >= 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("vector element %d is %s", (int) i + 1,
-						isnan(vector[i]) ? "NaN" : vector[i] > 0 ? "Infinity" : "-Infinity"),
-				 errhint("Every element of a vector must be a finite number.")));
+		ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+						errmsg("vector element %d is %s", (int) i + 1,
+							   isnan(vector[i]) ? "NaN"
+							   : vector[i] > 0	? "Infinity"
+												: "-Infinity"),
+						errhint("Every element of a vector must be a finite number.")));
 }
 
 void
@@ -61,8 +58,7 @@ WrvqCheckDimensions(int expected, int dimensions)
 {
 	if (expected != dimensions)
 		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("expected %d dimensions, not %d", expected, dimensions)));
+				(errcode(ERRCODE_DATA_EXCEPTION), errmsg("expected %d dimensions, not %d", expected, dimensions)));
 }
 
 /* Under cosine a zero vector has no direction and is not indexed. */
@@ -79,12 +75,12 @@ WrvqIsIndexable(const WrvqSupport *support, const float *vector, int dimensions)
 
 /* ---------- operators ---------- */
 
-typedef double (*DistanceFunction) (const float *a, const float *b, int dimensions);
+typedef double (*DistanceFunction)(const float *a, const float *b, int dimensions);
 
 static double
 l2_distance(const float *a, const float *b, int dimensions)
 {
-	double		result;
+	double result;
 
 	SWIFT(result = wrvq_kernel.l2_distance(a, b, dimensions));
 	return result;
@@ -93,7 +89,7 @@ l2_distance(const float *a, const float *b, int dimensions)
 static double
 negative_inner_product(const float *a, const float *b, int dimensions)
 {
-	double		result;
+	double result;
 
 	SWIFT(result = wrvq_kernel.inner_product(a, b, dimensions));
 	return -result;
@@ -102,7 +98,7 @@ negative_inner_product(const float *a, const float *b, int dimensions)
 static double
 cosine_distance(const float *a, const float *b, int dimensions)
 {
-	double		result;
+	double result;
 
 	SWIFT(result = wrvq_kernel.cosine_distance(a, b, dimensions));
 	return result;
@@ -111,16 +107,14 @@ cosine_distance(const float *a, const float *b, int dimensions)
 static Datum
 distance_of_arrays(FunctionCallInfo fcinfo, DistanceFunction distance)
 {
-	int			a_dimensions,
-				b_dimensions;
+	int			 a_dimensions, b_dimensions;
 	const float *a = WrvqRealArray(PG_GETARG_DATUM(0), &a_dimensions);
 	const float *b = WrvqRealArray(PG_GETARG_DATUM(1), &b_dimensions);
-	double		result;
+	double		 result;
 
 	if (a_dimensions != b_dimensions)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("different vector dimensions %d and %d", a_dimensions, b_dimensions)));
+		ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+						errmsg("different vector dimensions %d and %d", a_dimensions, b_dimensions)));
 	result = distance(a, b, a_dimensions);
 
 	/* a NaN or an infinity in a vector shows in the result: finite ones cost no check */

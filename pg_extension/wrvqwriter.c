@@ -7,13 +7,13 @@
 
 struct WrvqWriter
 {
-	Relation	index;
+	Relation			index;
 	const WrvqCodebook *codebook;
-	PGAlignedBlock page;		/* the page being filled */
-	BlockNumber block;			/* its number to be */
-	int			slot;			/* the slot being filled, -1: none yet */
-	uint32		list;			/* its list */
-	WrvqListEntry *lists;		/* [lists] */
+	PGAlignedBlock		page;  /* the page being filled */
+	BlockNumber			block; /* its number to be */
+	int					slot;  /* the slot being filled, -1: none yet */
+	uint32				list;  /* its list */
+	WrvqListEntry	   *lists; /* [lists] */
 };
 
 static void
@@ -21,10 +21,7 @@ init_lists(WrvqListEntry *lists, int count)
 {
 	for (int i = 0; i < count; i++)
 	{
-		lists[i].head = lists[i].tail = (WrvqSlotPointer)
-		{
-			InvalidBlockNumber, 0, 0
-		};
+		lists[i].head = lists[i].tail = (WrvqSlotPointer){InvalidBlockNumber, 0, 0};
 	}
 }
 
@@ -50,8 +47,8 @@ WrvqBeginWriter(Relation index, const WrvqCodebook *codebook)
 static BlockNumber
 append_page(Relation index, Page contents)
 {
-	Buffer		buffer = WrvqExtend(index);
-	BlockNumber block = BufferGetBlockNumber(buffer);
+	Buffer			  buffer = WrvqExtend(index);
+	BlockNumber		  block = BufferGetBlockNumber(buffer);
 	GenericXLogState *xlog = GenericXLogStart(index);
 
 	memcpy(GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE), contents, BLCKSZ);
@@ -74,7 +71,7 @@ flush_page(WrvqWriter *writer)
 static void
 next_slot(WrvqWriter *writer, uint32 list)
 {
-	WrvqListEntry *entry = &writer->lists[list];
+	WrvqListEntry  *entry = &writer->lists[list];
 	WrvqSlotPointer pointer;
 
 	if (writer->list == list)
@@ -83,15 +80,9 @@ next_slot(WrvqWriter *writer, uint32 list)
 		WrvqSlotHeader *full = WrvqGetSlot(writer->codebook, writer->page.data, writer->slot);
 
 		if (writer->slot + 1 < writer->codebook->slots_per_page)
-			full->next = (WrvqSlotPointer)
-		{
-			writer->block, writer->slot + 2, writer->slot + 1
-		};
+			full->next = (WrvqSlotPointer){writer->block, writer->slot + 2, writer->slot + 1};
 		else
-			full->next = (WrvqSlotPointer)
-		{
-			writer->block + 1, 1, 0
-		};
+			full->next = (WrvqSlotPointer){writer->block + 1, 1, 0};
 	}
 	if (++writer->slot == writer->codebook->slots_per_page)
 	{
@@ -142,9 +133,9 @@ WrvqWriteDirectory(Relation index, WrvqMetaData *meta, const WrvqListEntry *entr
 	meta->directory_start = InvalidBlockNumber;
 	for (uint32 first = 0; first < meta->list_count; first += WRVQ_LISTS_PER_PAGE)
 	{
-		uint32		count = Min(WRVQ_LISTS_PER_PAGE, meta->list_count - first);
+		uint32		   count = Min(WRVQ_LISTS_PER_PAGE, meta->list_count - first);
 		PGAlignedBlock page;
-		BlockNumber block;
+		BlockNumber	   block;
 
 		WrvqInitPage(page.data, WRVQ_PAGE_DIRECTORY);
 		memset(PageGetContents(page.data), 0, WRVQ_PAGE_BYTES);
@@ -165,9 +156,9 @@ WrvqWriteDirectory(Relation index, WrvqMetaData *meta, const WrvqListEntry *entr
 void
 WrvqWriteMeta(Relation index, const WrvqMetaData *meta)
 {
-	Buffer		buffer = WrvqReadPage(index, WRVQ_META_BLOCK, WRVQ_PAGE_META, BUFFER_LOCK_EXCLUSIVE);
+	Buffer			  buffer = WrvqReadPage(index, WRVQ_META_BLOCK, WRVQ_PAGE_META, BUFFER_LOCK_EXCLUSIVE);
 	GenericXLogState *xlog = GenericXLogStart(index);
-	Page		page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+	Page			  page = GenericXLogRegisterBuffer(xlog, buffer, 0);
 
 	*WrvqPageGetMeta(page) = *meta;
 	GenericXLogFinish(xlog);

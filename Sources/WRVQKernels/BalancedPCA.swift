@@ -65,7 +65,8 @@ func accumulateCovariance(
   }
 }
 
-/// sums[6][16] += xᵀ·y over `n` rows: the micro-kernel of LinearAlgebra.swift with rows as the inner dimension.
+/// sums[6][16] += xᵀ·y over `n` rows: the micro-kernel of LinearAlgebra.swift, with rows as the
+/// inner dimension.
 @inline(__always)
 private func outerProducts(
   _ x: FloatPointer, _ y: FloatPointer, _ ld: Int, _ n: Int, _ sums: MutableFloatPointer,

@@ -131,20 +131,44 @@ private func productChunk(_ a: FloatPointer, _ b: FloatPointer, _ start: Int, _ 
 private func cosineChunk(
   _ a: FloatPointer, _ b: FloatPointer, _ start: Int, _ end: Int
 ) -> (Float, Float, Float) {
-  var p0 = Floats8.zero, p1 = Floats8.zero, a0 = Floats8.zero
-  var a1 = Floats8.zero, b0 = Floats8.zero, b1 = Floats8.zero
+  var p0 = Floats8.zero, p1 = Floats8.zero, p2 = Floats8.zero, p3 = Floats8.zero
+  var a0 = Floats8.zero, a1 = Floats8.zero, a2 = Floats8.zero, a3 = Floats8.zero
+  var b0 = Floats8.zero, b1 = Floats8.zero, b2 = Floats8.zero, b3 = Floats8.zero
   var i = start
-  while i &+ 16 <= end {
-    let x0 = load8(a, i), x1 = load8(a, i &+ 8), y0 = load8(b, i), y1 = load8(b, i &+ 8)
-    p0 = ws_fma(p0, x0, y0)
-    p1 = ws_fma(p1, x1, y1)
-    a0 = ws_fma(a0, x0, x0)
-    a1 = ws_fma(a1, x1, x1)
-    b0 = ws_fma(b0, y0, y0)
-    b1 = ws_fma(b1, y1, y1)
-    i &+= 16
+  while i &+ 32 <= end {
+    var x = load8(a, i), y = load8(b, i)
+    p0 = ws_fma(p0, x, y)
+    a0 = ws_fma(a0, x, x)
+    b0 = ws_fma(b0, y, y)
+    x = load8(a, i &+ 8)
+    y = load8(b, i &+ 8)
+    p1 = ws_fma(p1, x, y)
+    a1 = ws_fma(a1, x, x)
+    b1 = ws_fma(b1, y, y)
+    x = load8(a, i &+ 16)
+    y = load8(b, i &+ 16)
+    p2 = ws_fma(p2, x, y)
+    a2 = ws_fma(a2, x, x)
+    b2 = ws_fma(b2, y, y)
+    x = load8(a, i &+ 24)
+    y = load8(b, i &+ 24)
+    p3 = ws_fma(p3, x, y)
+    a3 = ws_fma(a3, x, x)
+    b3 = ws_fma(b3, y, y)
+    i &+= 32
   }
-  var p = horizontalSum(p0 + p1), aa = horizontalSum(a0 + a1), bb = horizontalSum(b0 + b1)
+  while i &+ 8 <= end {
+    let x = load8(a, i), y = load8(b, i)
+    p0 = ws_fma(p0, x, y)
+    a0 = ws_fma(a0, x, x)
+    b0 = ws_fma(b0, y, y)
+    i &+= 8
+  }
+  // Opaque, or else the compiler takes all lanes apart to add up two of the sums side by side, at
+  // the cost of half the distance.
+  var p = ws_opaque(horizontalSum((p0 + p1) + (p2 + p3)))
+  var aa = ws_opaque(horizontalSum((a0 + a1) + (a2 + a3)))
+  var bb = ws_opaque(horizontalSum((b0 + b1) + (b2 + b3)))
   while i < end {
     p += a[i] * b[i]
     aa += a[i] * a[i]

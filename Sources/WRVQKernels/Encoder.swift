@@ -8,8 +8,8 @@ private struct EncoderScratch {
   let residuals: MutableFloatPointer  // n × d: what is still missing
   let codeword: MutableFloatPointer  // d, as decoded
   let panel: MutableFloatPointer  // 16·d
-  let products: MutableFloatPointer  // n·max(16, widest flat level from 1), and 16·n of a panel
-  let halfNorms: MutableFloatPointer  // the same width; product: 16·pieces
+  let products: MutableFloatPointer  // n × max(16, widest flat level from 1), a panel's 16·n + 80
+  let halfNorms: MutableFloatPointer  // max(16, widest flat level from 1); product: 16·pieces
   let codewords: MutableFloatPointer  // product: pieces × p × 16
   let scores: MutableFloatPointer  // n
   let codes: UnsafeMutablePointer<UInt32>  // n
@@ -41,7 +41,7 @@ private struct EncoderScratch {
     // A product level's last piece may reach beyond the dimensions.
     codeword = floats(d &+ productHalves / 16)
     panel = floats(16 &* d)
-    products = floats(n &* (width &+ 16))
+    products = floats(n &* (width &+ 16) &+ 80)
     halfNorms = floats(width > 16 &* pieces ? width : 16 &* pieces)
     codewords = floats(productHalves)
     scores = floats(n)
@@ -144,20 +144,10 @@ private func encodeFlat(
   while row < n {
     let r = s.residuals + row &* d, products = s.products + row &* width
     let length = ws_sqrt(dot(r, r, d))
-    let normFactor = scoreNormFactor(l.weight_rule, length)
-    var best = 0
-    var bestScore = -Float.infinity
-    var code = 0
-    while code < l.count {
-      let score = products[code] - normFactor * s.halfNorms[code]
-      if score > bestScore {
-        bestScore = score
-        best = code
-      }
-      code &+= 1
-    }
-    let w = weight(l.weight_rule, length, products[best], 2 * s.halfNorms[best])
+    let best = bestCode(
+      products, s.halfNorms, scoreNormFactor(l.weight_rule, length), l.count)
     unpackRow(packed, best, d, s.codeword)
+    let w = weight(l.weight_rule, length, products[best], dot(s.codeword, s.codeword, d))
     subtractScaled(s.codeword, w, r, d)
     s.factors[row &* levels &+ index] = w
     s.codes[row] = UInt32(truncatingIfNeeded: best)
@@ -171,12 +161,43 @@ private func encodeFlat(
 private func flatHalfNorms(
   _ l: wrvq_level_shape, _ packed: HalfPointer, _ d: Int, _ s: EncoderScratch
 ) {
-  var code = 0
-  while code < l.count {
-    unpackRow(packed, code, d, s.codeword)
-    s.halfNorms[code] = 0.5 * dot(s.codeword, s.codeword, d)
-    code &+= 1
+  if l.weight_rule != Int32(WRVQ_WEIGHT_PROJECTION.rawValue) {
+    halfNormsOfHalves(packed, l.count, d, s.halfNorms)
+    return
   }
+  s.halfNorms.update(repeating: 0, count: l.count)
+  padHalfNorms(s.halfNorms, l.count)
+}
+
+/// The code with the largest `products[c] − normFactor·halfNorms[c]`; the lower one wins ties, and
+/// what is not a number never wins.
+///
+/// - Parameters:
+///   - products: `ceil16(count)`, anything in the padding.
+///   - halfNorms: `ceil16(count)`, +∞ in the padding, which gives −∞ or no number.
+private func bestCode(
+  _ products: FloatPointer, _ halfNorms: FloatPointer, _ normFactor: Float, _ count: Int
+) -> Int {
+  let minusFactor = Floats8(repeating: -normFactor)
+  var best = 0
+  var bestScore = -Float.infinity
+  var code = 0
+  while code < count {
+    let scores = ws_fma(load8(products, code), minusFactor, load8(halfNorms, code))
+    // Few codes beat the best so far: one comparison decides for the other ones.
+    if ws_less_mask(Floats8(repeating: bestScore), scores) != 0 {
+      var lane = 0
+      while lane < 8 {
+        if scores[lane] > bestScore {
+          bestScore = scores[lane]
+          best = code &+ lane
+        }
+        lane &+= 1
+      }
+    }
+    code &+= 8
+  }
+  return best
 }
 
 /// What half a codeword's squared length weighs when scores are products with the residual itself
@@ -232,17 +253,21 @@ private func encodeProduct(
 }
 
 private func pieceHalfNorms(_ l: wrvq_level_shape, _ s: EncoderScratch) {
-  var k = 0
-  while k < 16 &* l.pieces {
-    let codewords = s.codewords + ((k &>> 4) &* l.pieceDimensions &* 16 &+ (k & 15))
-    var sum: Float = 0
+  let p = l.pieceDimensions, half = Floats8(repeating: 0.5)
+  var piece = 0
+  while piece < l.pieces {
+    let codewords = s.codewords + piece &* p &* 16, halfNorms = s.halfNorms + piece &* 16
+    var s0 = Floats8.zero, s1 = Floats8.zero
     var i = 0
-    while i < l.pieceDimensions {
-      sum += codewords[i &* 16] * codewords[i &* 16]
+    while i < p {
+      let c0 = load8(codewords, i &* 16), c1 = load8(codewords, i &* 16 &+ 8)
+      s0 = ws_fma(s0, c0, c0)
+      s1 = ws_fma(s1, c1, c1)
       i &+= 1
     }
-    s.halfNorms[k] = 0.5 * sum
-    k &+= 1
+    store8(halfNorms, 0, half * s0)
+    store8(halfNorms, 8, half * s1)
+    piece &+= 1
   }
 }
 

@@ -9,7 +9,7 @@ import CWRVQKernels
 func halfToFloat(_ halves: HalfPointer, _ floats: MutableFloatPointer, _ count: Int) {
   var i = 0
   while i &+ 8 <= count {
-    store8(floats, i, ws_half8(halves + i))
+    store8(floats, i, load8(halves, i))
     i &+= 8
   }
   while i < count {

@@ -62,24 +62,24 @@ func panelProducts(
   _ out: MutableFloatPointer, _ stride: Int
 ) {
   var r = 0
-  while r &+ 6 <= n {
-    sixRows(x + r &* rowStride, rowStride, d, panel, out + r &* stride, stride)
+  while r &+ 1 < n {
+    sixRows(x + r &* rowStride, rowStride, n &- r, d, panel, out + r &* stride, stride)
     r &+= 6
   }
-  while r < n {
-    oneRow(x + r &* rowStride, d, panel, out + r &* stride)
-    r &+= 1
-  }
+  if r < n { oneRow(x + r &* rowStride, d, panel, out + r &* stride) }
 }
 
 /// The micro-kernel: 6 × 16 accumulators fill the registers.
+///
+/// Of fewer rows the last one stands in for those that lack: it is done again, to the same result.
 @inline(__always)
 private func sixRows(
-  _ x: FloatPointer, _ rowStride: Int, _ d: Int, _ panel: FloatPointer,
+  _ x: FloatPointer, _ rowStride: Int, _ n: Int, _ d: Int, _ panel: FloatPointer,
   _ out: MutableFloatPointer, _ stride: Int
 ) {
-  let x1 = x + rowStride, x2 = x1 + rowStride, x3 = x2 + rowStride
-  let x4 = x3 + rowStride, x5 = x4 + rowStride
+  @inline(__always) func row(_ r: Int) -> Int { r < n ? r : n &- 1 }
+  let x1 = x + row(1) &* rowStride, x2 = x + row(2) &* rowStride, x3 = x + row(3) &* rowStride
+  let x4 = x + row(4) &* rowStride, x5 = x + row(5) &* rowStride
   var a00 = Floats8.zero, a01 = Floats8.zero, a10 = Floats8.zero, a11 = Floats8.zero
   var a20 = Floats8.zero, a21 = Floats8.zero, a30 = Floats8.zero, a31 = Floats8.zero
   var a40 = Floats8.zero, a41 = Floats8.zero, a50 = Floats8.zero, a51 = Floats8.zero
@@ -108,16 +108,16 @@ private func sixRows(
   }
   store8(out, 0, a00)
   store8(out, 8, a01)
-  store8(out, stride, a10)
-  store8(out, stride &+ 8, a11)
-  store8(out, 2 &* stride, a20)
-  store8(out, 2 &* stride &+ 8, a21)
-  store8(out, 3 &* stride, a30)
-  store8(out, 3 &* stride &+ 8, a31)
-  store8(out, 4 &* stride, a40)
-  store8(out, 4 &* stride &+ 8, a41)
-  store8(out, 5 &* stride, a50)
-  store8(out, 5 &* stride &+ 8, a51)
+  store8(out, row(1) &* stride, a10)
+  store8(out, row(1) &* stride &+ 8, a11)
+  store8(out, row(2) &* stride, a20)
+  store8(out, row(2) &* stride &+ 8, a21)
+  store8(out, row(3) &* stride, a30)
+  store8(out, row(3) &* stride &+ 8, a31)
+  store8(out, row(4) &* stride, a40)
+  store8(out, row(4) &* stride &+ 8, a41)
+  store8(out, row(5) &* stride, a50)
+  store8(out, row(5) &* stride &+ 8, a51)
 }
 
 /// One row against a panel, every sum in the order of `sixRows`.

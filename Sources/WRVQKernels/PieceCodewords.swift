@@ -111,17 +111,14 @@ struct PieceMeans {
   private let halfNorms: MutableFloatPointer
   private let totals: MutableFloatPointer
   private let codes: UnsafeMutablePointer<Int32>
-  private let example: MutableFloatPointer
   private let sums: MutableFloatPointer
-  private var hasExample = false
 
   init(_ piece: PieceCodewords, _ scratch: MutableFloatPointer) {
     self.piece = piece
     halfNorms = scratch
     totals = scratch + 16
     codes = UnsafeMutableRawPointer(scratch + 32).assumingMemoryBound(to: Int32.self)
-    example = scratch + 48
-    sums = example + piece.stride
+    sums = scratch + 48
     piece.halfNorms(halfNorms)
     clear(totals, 16)
     clear(sums, 16 &* piece.stride)

@@ -141,8 +141,8 @@ private func pieceProducts(
   var i = 0
   while i < p {
     let v = Floats8(repeating: x[i])
-    s0 = ws_fma(s0, v, ws_half8(packed + i &* 16))
-    s1 = ws_fma(s1, v, ws_half8(packed + (i &* 16 &+ 8)))
+    s0 = ws_fma(s0, v, load8(packed, i &* 16))
+    s1 = ws_fma(s1, v, load8(packed, i &* 16 &+ 8))
     i &+= 1
   }
   let lows = ws_min(s0, s1), highs = ws_max(s0, s1)

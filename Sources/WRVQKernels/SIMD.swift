@@ -11,6 +11,11 @@ typealias MutableHalfPointer = UnsafeMutablePointer<UInt16>
   UnsafeRawPointer(p + offset).loadUnaligned(as: Floats8.self)
 }
 
+/// Eight halves as floats.
+@inline(__always) func load8(_ p: UnsafePointer<UInt16>, _ offset: Int) -> Floats8 {
+  ws_half8(UnsafeRawPointer(p + offset).loadUnaligned(as: SIMD8<UInt16>.self))
+}
+
 @inline(__always) func store8(_ p: UnsafeMutablePointer<Float>, _ offset: Int, _ v: Floats8) {
   UnsafeMutableRawPointer(p + offset).storeBytes(of: v, as: Floats8.self)
 }

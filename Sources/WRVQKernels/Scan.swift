@@ -114,6 +114,7 @@ struct BlockSums {
 func sumTable(
   _ codes: UnsafePointer<UInt8>, _ table: UnsafePointer<UInt8>, _ pieces: Int
 ) -> BlockSums {
+  if !ws_has_lookup() { return sumTableByLoads(codes, table, pieces) }
   let nibble = SIMD16<UInt16>(repeating: 0x0f0f), four = SIMD16<UInt16>(repeating: 4)
   let eight = SIMD16<UInt16>(repeating: 8)
   var low = SIMD16<UInt16>(), lowOdd = SIMD16<UInt16>()
@@ -141,8 +142,31 @@ func sumTable(
   return sums
 }
 
+/// `sumTable` one look-up at a time: where there are no byte shuffles, far faster than vectors put
+/// together lane by lane.
+private func sumTableByLoads(
+  _ codes: UnsafePointer<UInt8>, _ table: UnsafePointer<UInt8>, _ pieces: Int
+) -> BlockSums {
+  var sums = BlockSums()
+  var e = 0
+  while e < 16 {
+    var low: UInt32 = 0, high: UInt32 = 0
+    var piece = 0
+    while piece < pieces {
+      let code = codes[piece &* 16 &+ e], values = table + piece &* 16
+      low &+= UInt32(values[Int(code & 15)])
+      high &+= UInt32(values[Int(code &>> 4)])
+      piece &+= 1
+    }
+    sums.low[e] = UInt16(truncatingIfNeeded: low)
+    sums.high[e] = UInt16(truncatingIfNeeded: high)
+    e &+= 1
+  }
+  return sums
+}
+
 @inline(__always) private func loadHalves8(_ p: UnsafePointer<UInt8>) -> Floats8 {
-  ws_half8(UnsafeRawPointer(p).assumingMemoryBound(to: UInt16.self))
+  load8(UnsafeRawPointer(p).assumingMemoryBound(to: UInt16.self), 0)
 }
 
 /// Table values of eight entries' codes at a flat level.

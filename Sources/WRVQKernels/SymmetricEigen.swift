@@ -14,7 +14,8 @@ struct Rotation {
   var sine: Float
 }
 
-/// Reduces a symmetric matrix to tridiagonal form, from row `start` until some `budget` multiply-adds are spent.
+/// Reduces a symmetric matrix to tridiagonal form, from row `start` on, until some `budget` of
+/// multiply-adds is spent.
 ///
 /// - Parameters:
 ///   - a: `n × n`, both triangles; row k ends up holding reflector k behind its diagonal.

@@ -5,10 +5,10 @@ import CWRVQKernels
 
 /// What a flat level's training keeps between steps.
 struct FlatState {
-  /// All codewords at once, or a tree: first group centres, then every group's own codewords.
-  enum Stage { case whole, coarse, fine }
-
-  var stage = Stage.whole
+  /// Training the centres of a tree's groups …
+  var isCoarse = false
+  /// … or the codewords in the groups.  Neither: all codewords at once.
+  var isFine = false
   var codewordCount = 0
   var groupCount = 1
   var iterations = 0
@@ -22,13 +22,13 @@ struct FlatState {
 extension Trainer {
   /// The codewords being trained.
   var target: MutableFloatPointer {
-    flat.stage == .coarse
+    flat.isCoarse
       ? memory.coarse : memory.codewords + codewordOffset(shape, level: level)
   }
 
   /// The row behind a position of the current pass.
   func row(at position: Int) -> Int {
-    flat.stage == .fine
+    flat.isFine
       ? Int(memory.groupOrder[position]) : position &* flat.stride &+ flat.phase
   }
 
@@ -38,7 +38,7 @@ extension Trainer {
     flat.codewordCount = count
     flat.iterations = iterations
     if count > treeThreshold {
-      flat.stage = .coarse
+      flat.isCoarse = true
       flat.codewordCount = treeGroups(count)
       flat.iterations = greater(2, iterations / 2)
     }
@@ -59,7 +59,7 @@ extension Trainer {
         sortByCode(
           memory.codes, items, codewords: flat.codewordCount, memory.starts, memory.order)
         begin(.average, items: flat.codewordCount, perUnit: averageUnitCodewords)
-      } else if flat.stage == .coarse {
+      } else if flat.isCoarse {
         beginGroups()
       } else {
         endLevel()
@@ -74,15 +74,15 @@ extension Trainer {
 
   private mutating func beginSettle() {
     let panels = (flat.codewordCount &+ 15) / 16
-    begin(.settle, items: flat.stage == .fine ? flat.groupCount : panels)
+    begin(.settle, items: flat.isFine ? flat.groupCount : panels)
   }
 
   private mutating func beginAssign() {
     flat.isFinal = iteration == flat.iterations
-    flat.stride = flat.stage == .fine || flat.isFinal ? 1 : sampleStride()
+    flat.stride = flat.isFine || flat.isFinal ? 1 : sampleStride()
     flat.phase = iteration % flat.stride
     let positions = (rows &- 1 &- flat.phase) / flat.stride &+ 1
-    if flat.stage != .fine {
+    if !flat.isFine {
       memory.groupRows[0] = 0
       memory.groupRows[1] = UInt32(truncatingIfNeeded: positions)
     }
@@ -96,7 +96,7 @@ extension Trainer {
 
   /// Codewords that one row is compared with.
   private var comparedCodewords: Int {
-    if flat.stage != .fine { return flat.codewordCount }
+    if !flat.isFine { return flat.codewordCount }
     return flat.codewordCount / flat.groupCount &* comparedGroups
   }
 
@@ -115,7 +115,7 @@ extension Trainer {
   // MARK: - Work
 
   func seedCodewords(_ start: Int, _ end: Int) {
-    if flat.stage == .fine {
+    if flat.isFine {
       seedGroups(start, end)
       return
     }
@@ -129,7 +129,7 @@ extension Trainer {
   func settleGroups(_ start: Int, _ end: Int) {
     var item = start
     while item < end {
-      let tree = flat.stage == .fine
+      let tree = flat.isFine
       let first = tree ? Int(memory.groupCodewords[item]) : 16 &* item
       let last =
         tree ? Int(memory.groupCodewords[item &+ 1]) : lesser(first &+ 16, flat.codewordCount)
@@ -143,11 +143,11 @@ extension Trainer {
   }
 
   func assignRows(_ start: Int, _ end: Int, _ lane: MutableFloatPointer) {
-    let takes = flat.isFinal && flat.stage != .coarse
+    let takes = flat.isFinal && !flat.isCoarse
     var position = start
     while position < end {
       var n = lesser(memory.chunkRows, end &- position)
-      if flat.stage == .fine {
+      if flat.isFine {
         n = assignInGroup(position, n, lane)
       } else {
         let x = gather(position, n, lane)
@@ -168,7 +168,7 @@ extension Trainer {
 
   /// The rows at `n` positions, in one piece.
   func gather(_ position: Int, _ n: Int, _ lane: MutableFloatPointer) -> FloatPointer {
-    if flat.stage != .fine && flat.stride == 1 { return FloatPointer(sample + position &* d) }
+    if !flat.isFine && flat.stride == 1 { return FloatPointer(sample + position &* d) }
     var r = 0
     while r < n {
       copy(sample + row(at: position &+ r) &* d, d, to: lane + r &* d)

@@ -69,8 +69,8 @@ extension Trainer {
     }
   }
 
-  /// Pieces are cheap to train.
-  var pieceIterations: Int { iterations &+ 20 }
+  /// Pieces are cheap to train: twice the iterations cost a tenth of the time.
+  var pieceIterations: Int { 2 &* iterations &+ 2 }
 
   private var blockMatrix: MutableFloatPointer { memory.transform + product.start &* block }
   private var panelCount: Int { ceil16(product.width) / 16 }

@@ -57,10 +57,8 @@ extension Trainer {
     if step == .assign { passes += 0.9 * stepProgress }
     if step == .average { passes += 0.9 + 0.1 * stepProgress }
     let share = passes / Float(flat.iterations &+ 1)
-    switch flat.stage {
-    case .whole: return share
-    case .coarse: return step == .neighbours ? 0.3 : 0.3 * share
-    case .fine: return 0.3 + 0.7 * share
-    }
+    if flat.isFine { return 0.3 + 0.7 * share }
+    if flat.isCoarse { return step == .neighbours ? 0.3 : 0.3 * share }
+    return share
   }
 }

@@ -29,7 +29,7 @@ extension Trainer {
   }
 
   mutating func beginFine() {
-    flat.stage = .fine
+    (flat.isCoarse, flat.isFine) = (false, true)
     flat.codewordCount = shape(level).count
     flat.iterations = iterations
     iteration = 0

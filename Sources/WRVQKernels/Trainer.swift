@@ -2,14 +2,30 @@ import CWRVQKernels
 
 /// The state machine behind wrvq_training.h.
 ///
-/// A step is a number of items (rows, codewords, tiles, pieces, panels …), done in waves of at most
-/// `laneCount` units, each with a lane of scratch of its own.  Which unit sums up what follows
-/// from the shape alone, so that the result does not depend on who runs the units.
+/// A step is a number of items (rows, codewords, tiles, pieces, panels …), done in waves of at
+/// most `laneCount` units, each with a lane of scratch of its own.  Which unit sums up what
+/// follows from the shape alone: the result does not depend on who runs the units.
 struct Trainer {
-  enum Step {
-    case seed, assign, average, settle, neighbours
-    case covariance, tridiagonalize, reflect, rotate, transform, pieces, measure
-    case done
+  /// What the units do now.
+  ///
+  /// Not an enumeration: those are hashable whether one wants it or not, and hashing wants
+  /// `arc4random_buf`, which older C libraries lack.
+  struct Step: Equatable {
+    private let number: UInt8
+
+    static var seed: Step { Step(number: 0) }
+    static var assign: Step { Step(number: 1) }
+    static var average: Step { Step(number: 2) }
+    static var settle: Step { Step(number: 3) }
+    static var neighbours: Step { Step(number: 4) }
+    static var covariance: Step { Step(number: 5) }
+    static var tridiagonalize: Step { Step(number: 6) }
+    static var reflect: Step { Step(number: 7) }
+    static var rotate: Step { Step(number: 8) }
+    static var transform: Step { Step(number: 9) }
+    static var pieces: Step { Step(number: 10) }
+    static var measure: Step { Step(number: 11) }
+    static var done: Step { Step(number: 12) }
   }
 
   let shape: UnsafeMutablePointer<wrvq_shape>
@@ -18,7 +34,7 @@ struct Trainer {
   let seed: UInt64
   let iterations: Int
   let memory: TrainerMemory
-  /// `rows × d`: residuals, divided by their lengths while `unitRows`; tiles from the transform on.
+  /// `rows × d`: residuals, of unit length while `unitRows`; tiles from the transform on.
   let sample: MutableFloatPointer
 
   var level = 0
@@ -75,7 +91,7 @@ struct Trainer {
     case .transform: transformTiles(start, end, lane)
     case .pieces: trainPieces(start, end, lane)
     case .measure: measureTiles(start, end, lane)
-    case .tridiagonalize, .done: break
+    default: break  // tridiagonalize is serial
     }
   }
 
@@ -102,7 +118,7 @@ struct Trainer {
     }
   }
 
-  /// Notes the level's loss, whose share of every row is `squares`, and goes on.
+  /// Notes the level's loss, the mean square of `lengths`, and goes on.
   mutating func endLevel() {
     var sum = 0.0
     var row = 0

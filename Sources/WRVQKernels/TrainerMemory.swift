@@ -23,9 +23,12 @@ struct Arena {
 let treeThreshold = 4096
 /// Groups of codewords that the rows of a group are finally compared with.
 let neighbourCount = 8
+/// Rotations that are collected before the panels are rotated: about a millisecond's.
 let rotationCapacity = 65536
+/// Scratch of all lanes together, if that allows for four of them.
 let laneBudgetBytes = 16 &<< 20
 
+/// Where everything of a trainer lies.
 struct TrainerMemory {
   /// The levels' codewords one behind the other: flat `[s][d]`, product `[m][16][p]`.
   let codewords: MutableFloatPointer

@@ -1,0 +1,40 @@
+import Foundation
+
+extension Codebook {
+  /// SHA-256 over the canonical bytes: `wrvq-codebook-1`, dimensions, metric and scale, each
+  /// ended by a newline, then of each level the codewords and the transform's
+  /// blocks as little-endian halves, as the catalog stores them.
+  public var sha256: Data {
+    var hash = SHA256()
+    hash.update("wrvq-codebook-1\n\(dimensions)\n\(metric.rawValue)\n\(scaleText)\n".utf8)
+    for level in levels {
+      hash.update(Halves.littleEndian(level.codewords))
+      if let transform = level.transform {
+        let blocks = TransformBlocks(dense: transform, dimensions: dimensions)
+        hash.update(Halves.littleEndian(blocks.values))
+      }
+    }
+    return hash.finish()
+  }
+
+  /// The scale in decimal, the same in files, in the catalog's JSON and in the hash:
+  /// the shortest digits that give the same float, at least one after the
+  /// point, never an exponent (which `jsonb` would expand).
+  public var scaleText: String {
+    let text = "\(scale)"
+    guard let mark = text.firstIndex(of: "e") else { return text }
+    let exponent = Int(text[text.index(after: mark)...])!
+    let mantissa = text[..<mark].split(separator: ".", omittingEmptySubsequences: false)
+    var digits = String(mantissa[0])
+    var fraction = mantissa.count > 1 && mantissa[1] != "0" ? String(mantissa[1]) : ""
+    if exponent < 0 {
+      fraction = String(repeating: "0", count: -exponent - 1) + digits + fraction
+      digits = "0"
+    } else {
+      fraction += String(repeating: "0", count: max(0, exponent - fraction.count))
+      digits += fraction.prefix(exponent)
+      fraction.removeFirst(exponent)
+    }
+    return "\(digits).\(fraction.isEmpty ? "0" : fraction)"
+  }
+}

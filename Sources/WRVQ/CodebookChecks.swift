@@ -1,0 +1,118 @@
+import CWRVQKernels
+
+extension Codebook {
+  /// Throws `CodebookError` unless the codebook is complete, finite and consistent.
+  ///
+  /// - Complexity: O(dimensions × block size of the transforms × dimensions).
+  public func validate() throws(CodebookError) {
+    guard dimensionsRange.contains(dimensions) else { throw .badDimensions(dimensions) }
+    guard scale.isFinite, scale > 0 else { throw .badScale(scale) }
+    let maximum = Int(WRVQ_LEVELS_MAX)
+    guard (1...maximum).contains(levels.count) else {
+      throw .badLevelCount(levels.count, maximum: maximum)
+    }
+    guard case .flat = levels[0].kind, levels[0].weightRule == .one else { throw .badFirstLevel }
+    for (index, level) in levels.enumerated() {
+      try validateShape(of: level, index)
+      try validateWeights(of: level, index)
+      guard level.codewords.allSatisfy(\.isFinite) else {
+        throw .notFinite(level: index, part: "codewords")
+      }
+      if let transform = level.transform { try validate(transform: transform, of: index) }
+    }
+    guard loss.isEmpty || loss.count == levels.count,
+      loss.allSatisfy({ $0.isFinite && $0 >= 0 })
+    else { throw .badLoss }
+  }
+
+  private func validateShape(of level: Level, _ index: Int) throws(CodebookError) {
+    let expected: Int
+    switch level.kind {
+    case .flat(let count):
+      let maximum = Int(WRVQ_LISTS_MAX)
+      guard (1...maximum).contains(count) else {
+        throw .badCodewordCount(level: index, count: count, maximum: maximum)
+      }
+      expected = count * dimensions
+    case .product(let pieces, let pieceDimensions):
+      guard (1...dimensions).contains(pieceDimensions),
+        pieces == (dimensions + pieceDimensions - 1) / pieceDimensions
+      else {
+        throw .badPieces(
+          level: index, pieces: pieces, pieceDimensions: pieceDimensions, dimensions: dimensions)
+      }
+      expected = pieces * 16 * pieceDimensions
+    }
+    guard level.codewords.count == expected else {
+      throw .wrongCount(
+        level: index, part: "codewords", expected: expected, actual: level.codewords.count)
+    }
+  }
+
+  private func validateWeights(of level: Level, _ index: Int) throws(CodebookError) {
+    guard [16, 8, 4, 3, 2].contains(level.weightBits) else {
+      throw .badWeightBits(level: index, bits: level.weightBits)
+    }
+    let expected = level.weightBits == 16 ? 0 : 1 << level.weightBits
+    let weights = level.weights ?? []
+    guard weights.count == expected else {
+      throw .wrongCount(level: index, part: "weights", expected: expected, actual: weights.count)
+    }
+    guard weights.allSatisfy(\.isFinite) else { throw .notFinite(level: index, part: "weights") }
+  }
+
+  private func validate(transform: [Float], of level: Int) throws(CodebookError) {
+    guard transform.count == dimensions * dimensions else {
+      throw .wrongCount(
+        level: level, part: "the transform", expected: dimensions * dimensions,
+        actual: transform.count)
+    }
+    guard transform.allSatisfy(\.isFinite) else {
+      throw .notFinite(level: level, part: "the transform's values")
+    }
+    let deviation = TransformBlocks(dense: transform, dimensions: dimensions).deviation
+    guard deviation <= 1e-2 else { throw .notOrthogonal(level: level, deviation: deviation) }
+  }
+}
+
+extension TransformBlocks {
+  /// The largest element of `T·Tᵀ − 1` by magnitude: zero if orthogonal.
+  var deviation: Float {
+    values.withUnsafeBufferPointer { values in
+      var deviation: Float = 0
+      var base = 0
+      for first in stride(from: 0, to: dimensions, by: blockDimensions) {
+        let size = min(blockDimensions, dimensions - first)
+        for i in 0..<size {
+          for j in 0...i {
+            let product = innerProduct(values, base + i * size, base + j * size, count: size)
+            deviation = max(deviation, abs(product - (i == j ? 1 : 0)))
+          }
+        }
+        base += size * size
+      }
+      return deviation
+    }
+  }
+}
+
+/// The inner product of `count` values from `a` and from `b`.
+private func innerProduct(
+  _ values: UnsafeBufferPointer<Float>, _ a: Int, _ b: Int, count: Int
+) -> Float {
+  let bytes = UnsafeRawBufferPointer(values)
+  var sums = SIMD8<Float>.zero
+  var i = 0
+  while i + 8 <= count {
+    let x = bytes.loadUnaligned(fromByteOffset: 4 * (a &+ i), as: SIMD8<Float>.self)
+    let y = bytes.loadUnaligned(fromByteOffset: 4 * (b &+ i), as: SIMD8<Float>.self)
+    sums += x * y
+    i &+= 8
+  }
+  var sum = sums.sum()
+  while i < count {
+    sum += values[a + i] * values[b + i]
+    i += 1
+  }
+  return sum
+}

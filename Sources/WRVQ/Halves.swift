@@ -1,0 +1,48 @@
+import Foundation
+
+/// Half-precision numbers as bytes, little-endian: how codebooks are stored.
+public enum Halves {
+  /// Bytes of the values, rounded to nearest even.
+  public static func littleEndian(_ values: [Float]) -> Data {
+    var data = Data(count: 2 * values.count)
+    data.withUnsafeMutableBytes { bytes in
+      for (index, value) in values.enumerated() {
+        bytes.storeBytes(
+          of: Float16(value).bitPattern.littleEndian, toByteOffset: 2 * index, as: UInt16.self)
+      }
+    }
+    return data
+  }
+
+  /// The values of halves; an odd last byte is ignored.
+  public static func floats(littleEndianHalves data: Data) -> [Float] {
+    data.withUnsafeBytes { bytes in
+      [Float](unsafeUninitializedCapacity: bytes.count / 2) { floats, count in
+        count = bytes.count / 2
+        for index in 0..<count {
+          let bits = bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)
+          floats.initializeElement(
+            at: index, to: Float(Float16(bitPattern: .init(littleEndian: bits))))
+        }
+      }
+    }
+  }
+
+  /// The values of single-precision numbers; odd last bytes are ignored.
+  static func floats(littleEndianFloats data: Data) -> [Float] {
+    data.withUnsafeBytes { bytes in
+      [Float](unsafeUninitializedCapacity: bytes.count / 4) { floats, count in
+        count = bytes.count / 4
+        for index in 0..<count {
+          let bits = bytes.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self)
+          floats.initializeElement(at: index, to: Float(bitPattern: .init(littleEndian: bits)))
+        }
+      }
+    }
+  }
+
+  /// The nearest half to each value.
+  static func rounded(_ values: [Float]) -> [Float] {
+    values.map { Float(Float16($0)) }
+  }
+}

@@ -1,0 +1,74 @@
+/// What a level is to be like, as on the command line: `flat:1024` or `product:4`.
+public struct LevelSpecification: Sendable, Equatable, CustomStringConvertible {
+  public enum Kind: Sendable, Equatable {
+    /// So many codewords in full dimension: 1…65,536.
+    case flat(Int)
+    /// 16 codewords for each piece of so many dimensions.
+    case product(pieceDimensions: Int)
+  }
+
+  public var kind: Kind
+
+  public init(_ kind: Kind) { self.kind = kind }
+
+  public var description: String {
+    switch kind {
+    case .flat(let count): "flat:\(count)"
+    case .product(let pieceDimensions): "product:\(pieceDimensions)"
+    }
+  }
+
+  /// Reads a list such as `flat:1024,flat:16,product:4`.
+  ///
+  /// The first level is flat (the lists of an index), and a product level can only be the last one.
+  ///
+  /// - Throws: `TrainingError`, naming the level that is wrong.
+  public static func parse(_ text: String) throws -> [LevelSpecification] {
+    let levels = try text.split(separator: ",", omittingEmptySubsequences: false).map(parseLevel)
+    try check(levels)
+    return levels
+  }
+
+  private static func parseLevel(_ text: Substring) throws -> LevelSpecification {
+    let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count == 2, ["flat", "product"].contains(parts[0]),
+      let number = Int(parts[1]), parts[1].allSatisfy(\.isNumber)
+    else { throw TrainingError.malformedLevel(String(text)) }
+    if parts[0] == "flat" {
+      guard (1...65536).contains(number) else {
+        throw TrainingError.levelOutOfRange(String(text), expected: 1...65536)
+      }
+      return LevelSpecification(.flat(number))
+    }
+    guard (1...16000).contains(number) else {
+      throw TrainingError.levelOutOfRange(String(text), expected: 1...16000)
+    }
+    return LevelSpecification(.product(pieceDimensions: number))
+  }
+
+  /// Checks number and order of levels.
+  static func check(_ levels: [LevelSpecification]) throws {
+    guard (1...16).contains(levels.count) else {
+      throw TrainingError.levelCount(levels.count, expected: 1...16)
+    }
+    for (i, level) in levels.enumerated() {
+      if case .product = level.kind {
+        if i == 0 { throw TrainingError.firstLevelNotFlat(level.description) }
+        if i + 1 < levels.count {
+          throw TrainingError.productLevelNotLast(level.description, level: i)
+        }
+      }
+    }
+  }
+
+  /// The levels of an index over `rows` vectors: about 4·√rows lists, 16 directions shared by
+  /// them, and pieces of 4 dimensions (more above 1,904, so that a block of entries fits a page).
+  public static func defaultLevels(rows: Int, dimensions: Int) -> [LevelSpecification] {
+    let lists = Int((4 * Double(max(1, rows)).squareRoot()).rounded())
+    return [
+      LevelSpecification(.flat(min(max(lists, 1), 65536))),
+      LevelSpecification(.flat(16)),
+      LevelSpecification(.product(pieceDimensions: max(4, (dimensions + 475) / 476))),
+    ]
+  }
+}

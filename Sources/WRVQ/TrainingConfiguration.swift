@@ -1,0 +1,29 @@
+import Foundation
+
+/// How to train a codebook.
+public struct TrainingConfiguration: Sendable {
+  public var metric: Codebook.Metric
+  /// The levels; the first is flat, a product level can only be the last.
+  public var levels: [LevelSpecification]
+  /// The weights of all levels but the first.  Projection loses least (DESIGN §2).
+  public var weightRule: Codebook.WeightRule
+  /// k-means iterations a level, 1…100.  Ten are within one per cent of convergence.
+  public var iterations: Int
+  /// The same sample, configuration and seed give the same codebook.
+  public var seed: UInt64
+  /// Threads to train with; the codebook does not depend on them.
+  public var threads: Int
+
+  public init(
+    metric: Codebook.Metric, levels: [LevelSpecification],
+    weightRule: Codebook.WeightRule = .projection, iterations: Int = 10, seed: UInt64 = 1,
+    threads: Int = ProcessInfo.processInfo.activeProcessorCount
+  ) {
+    self.metric = metric
+    self.levels = levels
+    self.weightRule = weightRule
+    self.iterations = iterations
+    self.seed = seed
+    self.threads = threads
+  }
+}

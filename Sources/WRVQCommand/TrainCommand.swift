@@ -1,0 +1,161 @@
+import ArgumentParser
+import Foundation
+import WRVQ
+
+/// `wrvq train`: from vectors to a codebook.
+struct TrainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train",
+    abstract: "Trains a codebook on vectors from a table or a file.",
+    usage: """
+      wrvq train (--table <table> --column <column> | --input <file>)
+                        (--name <name> | --output <file>) [<options>]
+      """,
+    discussion: """
+      Give the vectors as --table and --column, or as --input; give the codebook a --name in the \
+      database, or an --output file. The same vectors, options and seed give the same codebook.
+      """)
+
+  /// `--weight`: the rules that make sense above level 0.
+  enum Weight: String, CaseIterable, ExpressibleByArgument {
+    case projection
+    case norm
+  }
+
+  @Option(
+    help: ArgumentHelp(
+      "A table or a view, named as in SQL; its sample is repeatable.", valueName: "table"))
+  var table: String?
+
+  @Option(help: "Its column of vectors: real[], or pgvector's vector or halfvec.")
+  var column: String?
+
+  @Option(help: ArgumentHelp("A file of vectors: .npy or .fvecs.", valueName: "file"))
+  var input: String?
+
+  @Option(help: "Store the codebook in the database under this name.")
+  var name: String?
+
+  @Option(
+    help: ArgumentHelp("Write the codebook to this file (.safetensors).", valueName: "file"))
+  var output: String?
+
+  @Option(help: "The distance to preserve.")
+  var metric: Codebook.Metric = .l2
+
+  @Option(
+    help: """
+      The levels, for example flat:1024,flat:16,product:4: codewords of a flat level, dimensions \
+      a piece of a product level. (default: by the number of rows)
+      """)
+  var levels: String?
+
+  @Option(help: "How a level's weight is chosen.")
+  var weight: Weight = .projection
+
+  @Option(
+    help: """
+      Train on this many vectors. (default: 50 for each codeword of level 0, but 10000 to \
+      200000, and at most 1 GiB)
+      """)
+  var sample: Int?
+
+  @Option(help: "Seed of all random choices.")
+  var seed: UInt64 = 1
+
+  @Option(help: "Threads. (default: as many as processors)")
+  var threads: Int?
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  @OptionGroup(title: "Connection")
+  var connection: ConnectionOptions
+
+  func validate() throws {
+    guard (table == nil) != (input == nil) else {
+      throw ValidationError("give either --table and --column, or --input")
+    }
+    guard (table == nil) == (column == nil) else {
+      throw ValidationError(
+        table == nil ? "--column goes with --table" : "--table goes with --column")
+    }
+    guard (name == nil) != (output == nil) else {
+      throw ValidationError("give either --name or --output")
+    }
+    if let name { try validateCodebookName(name) }
+    if let levels {
+      do {
+        _ = try LevelSpecification.parse(levels)
+      } catch {
+        throw ValidationError("--levels: \(error)")
+      }
+    }
+    guard sample ?? 1 >= 1 else { throw ValidationError("--sample must be at least 1") }
+    guard (1...1024).contains(threads ?? 1) else {
+      throw ValidationError("--threads must be from 1 to 1024")
+    }
+  }
+
+  func run() throws {
+    try checkDestination()
+    let progress = ProgressReporter()
+    let sample = try readSample(progress)
+    let configuration = TrainingConfiguration(
+      metric: metric, levels: sample.levels,
+      weightRule: weight == .norm ? .norm : .projection, seed: seed,
+      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
+    let codebook = try CodebookTrainer.train(
+      sample: sample.values, dimensions: sample.dimensions, configuration: configuration
+    ) { step in
+      let level = min(step.level + 1, step.levelCount)
+      progress.report("training level \(level) of \(step.levelCount)", step.fraction)
+    }
+    progress.finish()
+    // What cannot be read again must not be written.
+    try codebook.validate()
+    let origin = CodebookOrigin(
+      method: "linear", sample: sample.count, seed: seed, source: sample.source)
+    try deliver(codebook, origin)
+    let summary = CodebookSummary(codebook, name: name, origin: origin)
+    if json {
+      try printJSON(summary)
+    } else {
+      print(summary.text)
+    }
+  }
+
+  /// Finds out before the work what would make it vain.
+  private func checkDestination() throws {
+    if let name {
+      try CodebookCatalog(on: connection.connect()).checkStorable(name)
+    }
+    if let output {
+      try namingFile(output) { try CodebookFile.checkWritable(path: output) }
+    }
+  }
+
+  private func readSample(_ progress: ProgressReporter) throws -> TrainingSample {
+    let request = TrainingSample.Request(
+      levels: try levels.map(LevelSpecification.parse), count: sample, seed: seed)
+    if let input {
+      return try namingFile(input) {
+        try TrainingSample(ofFile: input, request, progress: progress)
+      }
+    }
+    // Closed before training: servers and firewalls hang up on idle connections.
+    return try TrainingSample(
+      ofTable: table!, column: column!, on: connection.connect(), request, progress: progress)
+  }
+
+  private func deliver(_ codebook: Codebook, _ origin: CodebookOrigin) throws {
+    if let output {
+      try namingFile(output) { try CodebookFile.write(codebook, path: output) }
+    }
+    if let name {
+      try CodebookCatalog(on: connection.connect()).store(codebook, name: name, origin: origin)
+    }
+  }
+}
+
+extension Codebook.Metric: ExpressibleByArgument {}

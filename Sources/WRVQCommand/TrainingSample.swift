@@ -1,0 +1,93 @@
+import PostgresClient
+import WRVQ
+
+/// Vectors to train on, drawn from a table or a file.
+struct TrainingSample {
+  /// What the user asked for.
+  struct Request {
+    /// nil: by the number of rows.
+    var levels: [LevelSpecification]?
+    /// nil: by the levels.
+    var count: Int?
+    var seed: UInt64
+  }
+
+  /// `count × dimensions`, row-major.
+  var values: [Float]
+  var dimensions: Int
+  var levels: [LevelSpecification]
+  /// What they were drawn from, to tell the user later.
+  var source: String
+
+  var count: Int { values.count / dimensions }
+
+  /// Draws from a column of a table or a view.
+  init(
+    ofTable table: String, column: String, on connection: Connection, _ request: Request,
+    progress: ProgressReporter?
+  ) throws {
+    let vectors = try VectorColumn(of: table, named: column, on: connection)
+    source = "table \(vectors.table), column \(column)"
+    (values, dimensions, levels) = try connection.transaction(
+      "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    ) {
+      progress?.report("counting the rows of \(vectors.table)")
+      let extent = try vectors.measure()
+      let levels = request.levels(rows: extent.rowCount, dimensions: extent.dimensions)
+      let count = request.count(of: levels, dimensions: extent.dimensions)
+      let expected = min(count, extent.rowCount)
+      let stage = "reading \(expected) of \(extent.rowCount) vectors"
+      progress?.report(stage, 0)
+      let values = try vectors.sample(count, of: extent, seed: request.seed) { received in
+        progress?.report(stage, Double(received) / Double(expected))
+      }
+      return (values, extent.dimensions, levels)
+    }
+  }
+
+  /// Draws from a file.
+  init(ofFile path: String, _ request: Request, progress: ProgressReporter?) throws {
+    let file = try openVectorFile(path: path)
+    guard file.rowCount > 0 else { throw FileError.malformed(reason: "it has no vectors") }
+    source = "file \(path.split(separator: "/").last ?? "")"
+    dimensions = file.dimensions
+    levels = request.levels(rows: file.rowCount, dimensions: dimensions)
+    var reservoir = Reservoir(
+      capacity: request.count(of: levels, dimensions: dimensions), seed: request.seed)
+    var rows: [Int] = []
+    for row in 0..<file.rowCount {
+      guard let place = reservoir.place() else { continue }
+      if place == rows.count { rows.append(row) } else { rows[place] = row }
+    }
+    // In the file's order, neighbours together.
+    rows.sort()
+    values = []
+    values.reserveCapacity(rows.count * dimensions)
+    let stage = "reading \(rows.count) of \(file.rowCount) vectors"
+    var next = 0
+    while next < rows.count {
+      progress?.report(stage, Double(next) / Double(rows.count))
+      var end = next + 1
+      while end < rows.count, rows[end] == rows[end - 1] + 1, end - next < 1024 { end += 1 }
+      values += try file.vectors(rows[next]..<rows[end - 1] + 1)
+      next = end
+    }
+  }
+}
+
+extension TrainingSample.Request {
+  func levels(rows: Int, dimensions: Int) -> [LevelSpecification] {
+    levels ?? LevelSpecification.defaultLevels(rows: rows, dimensions: dimensions)
+  }
+
+  /// 50 vectors for each list, enough for k-means; more of them cost time and gain little.
+  func count(of levels: [LevelSpecification], dimensions: Int) -> Int {
+    if let count { return count }
+    var lists = 1
+    if case .flat(let count) = levels.first?.kind { lists = count }
+    let wanted = min(max(50 * lists, 10_000), 200_000)
+    return min(wanted, Self.maximumBytes / (4 * dimensions))
+  }
+
+  private static let maximumBytes = 1 << 30
+}

@@ -1,0 +1,186 @@
+/// What `--help` prints for each command, in 80 columns: the manual that users read.
+enum HelpTexts {
+  static let wrvq = """
+    OVERVIEW: Trains codebooks for wrvq indexes and keeps them in PostgreSQL.
+
+    USAGE: wrvq <subcommand>
+
+    OPTIONS:
+      --version               Show the version.
+      --help                  Show help information.
+
+    SUBCOMMANDS:
+      train                   Trains a codebook on vectors from a table or a file.
+      load                    Stores a codebook file in a database.
+      export                  Writes a codebook from a database to a file.
+      list                    Lists the codebooks in a database.
+      show                    Shows a codebook of a database, or in a file.
+      drop                    Removes a codebook from a database.
+
+      See 'wrvq help <subcommand>' for detailed help.
+    """
+
+  static let train = """
+    OVERVIEW: Trains a codebook on vectors from a table or a file.
+
+    Give the vectors as --table and --column, or as --input; give the codebook a
+    --name in the database, or an --output file. The same vectors, options and seed
+    give the same codebook.
+
+    USAGE: wrvq train (--table <table> --column <column> | --input <file>)
+                             (--name <name> | --output <file>) [<options>]
+
+    CONNECTION:
+      -h, --host <host>       Host name, or the directory of the server's socket.
+      -p, --port <port>       Port.
+      -U, --username <username>
+                              User to connect as.
+      -d, --dbname <dbname>   Database: a name, a URI (postgresql://…) or a
+                              conninfo string.
+
+    OPTIONS:
+      --table <table>         A table or a view, named as in SQL; its sample is
+                              repeatable.
+      --column <column>       Its column of vectors: real[], or pgvector's vector
+                              or halfvec.
+      --input <file>          A file of vectors: .npy or .fvecs.
+      --name <name>           Store the codebook in the database under this name.
+      --output <file>         Write the codebook to this file (.safetensors).
+      --metric <metric>       The distance to preserve. (values: l2, ip, cosine;
+                              default: l2)
+      --levels <levels>       The levels, for example flat:1024,flat:16,product:4:
+                              codewords of a flat level, dimensions a piece of a
+                              product level. (default: by the number of rows)
+      --weight <weight>       How a level's weight is chosen. (values: projection,
+                              norm; default: projection)
+      --sample <sample>       Train on this many vectors. (default: 50 for each
+                              codeword of level 0, but 10000 to 200000, and at most
+                              1 GiB)
+      --seed <seed>           Seed of all random choices. (default: 1)
+      --threads <threads>     Threads. (default: as many as processors)
+      --json                  Print JSON.
+      --version               Show the version.
+      --help                  Show help information.
+
+    """
+
+  static let load = """
+    OVERVIEW: Stores a codebook file in a database.
+
+    USAGE: wrvq load <file> --name <name> [--json] [--host <host>] [--port <port>] [--username <username>] [--dbname <dbname>]
+
+    ARGUMENTS:
+      <file>                  A codebook file (.safetensors).
+
+    CONNECTION:
+      -h, --host <host>       Host name, or the directory of the server's socket.
+      -p, --port <port>       Port.
+      -U, --username <username>
+                              User to connect as.
+      -d, --dbname <dbname>   Database: a name, a URI (postgresql://…) or a
+                              conninfo string.
+
+    OPTIONS:
+      --name <name>           The codebook's name in the database.
+      --json                  Print JSON.
+      --version               Show the version.
+      --help                  Show help information.
+
+    """
+
+  static let export = """
+    OVERVIEW: Writes a codebook from a database to a file.
+
+    USAGE: wrvq export <name> --output <file> [--host <host>] [--port <port>] [--username <username>] [--dbname <dbname>]
+
+    ARGUMENTS:
+      <name>                  The codebook's name in the database.
+
+    CONNECTION:
+      -h, --host <host>       Host name, or the directory of the server's socket.
+      -p, --port <port>       Port.
+      -U, --username <username>
+                              User to connect as.
+      -d, --dbname <dbname>   Database: a name, a URI (postgresql://…) or a
+                              conninfo string.
+
+    OPTIONS:
+      --output <file>         The file to write (.safetensors); replaced if it
+                              exists.
+      --version               Show the version.
+      --help                  Show help information.
+
+    """
+
+  static let list = """
+    OVERVIEW: Lists the codebooks in a database.
+
+    USAGE: wrvq list [--json] [--host <host>] [--port <port>] [--username <username>] [--dbname <dbname>]
+
+    CONNECTION:
+      -h, --host <host>       Host name, or the directory of the server's socket.
+      -p, --port <port>       Port.
+      -U, --username <username>
+                              User to connect as.
+      -d, --dbname <dbname>   Database: a name, a URI (postgresql://…) or a
+                              conninfo string.
+
+    OPTIONS:
+      --json                  Print JSON.
+      --version               Show the version.
+      --help                  Show help information.
+
+    """
+
+  static let show = """
+    OVERVIEW: Shows a codebook of a database, or in a file.
+
+    USAGE: wrvq show <name-or-file> [--json] [--host <host>] [--port <port>] [--username <username>] [--dbname <dbname>]
+
+    ARGUMENTS:
+      <name-or-file>          A codebook's name, or a file: what has a slash in it
+                              or ends in .safetensors.
+
+    CONNECTION:
+      -h, --host <host>       Host name, or the directory of the server's socket.
+      -p, --port <port>       Port.
+      -U, --username <username>
+                              User to connect as.
+      -d, --dbname <dbname>   Database: a name, a URI (postgresql://…) or a
+                              conninfo string.
+
+    OPTIONS:
+      --json                  Print JSON.
+      --version               Show the version.
+      --help                  Show help information.
+
+    """
+
+  static let drop = """
+    OVERVIEW: Removes a codebook from a database.
+
+    An index keeps its own copy of the codebook and works on, but can only be
+    restored from a dump while a codebook of that name exists. So a codebook that
+    indexes name is kept, unless forced.
+
+    USAGE: wrvq drop <name> [--force] [--host <host>] [--port <port>] [--username <username>] [--dbname <dbname>]
+
+    ARGUMENTS:
+      <name>                  The codebook's name.
+
+    CONNECTION:
+      -h, --host <host>       Host name, or the directory of the server's socket.
+      -p, --port <port>       Port.
+      -U, --username <username>
+                              User to connect as.
+      -d, --dbname <dbname>   Database: a name, a URI (postgresql://…) or a
+                              conninfo string.
+
+    OPTIONS:
+      --force                 Remove it although indexes name it.
+      --version               Show the version.
+      --help                  Show help information.
+
+    """
+
+}

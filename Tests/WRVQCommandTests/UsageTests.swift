@@ -1,0 +1,80 @@
+import Foundation
+import PostgresClient
+import Testing
+import WRVQ
+
+@testable import WRVQCommand
+
+/// How the process would end if it failed to understand these arguments; nil if it understood.
+func diagnose(_ arguments: [String]) -> Diagnostic? {
+  do {
+    _ = try WRVQCommand.parseAsRoot(arguments)
+    return nil
+  } catch {
+    return Diagnostic(error)
+  }
+}
+
+@Suite struct UsageTests {
+  @Test(arguments: [
+    "bogus", "--bogus", "list extra", "list -h", "list -p", "list -p 0", "list -p x",
+    "list -p 65536", "list -p 5432,", "load", "load f", "load --name n", "load f --name=",
+    "export n", "export --output f", "drop", "drop n --forced", "show",
+    "train", "train --table t", "train --column c", "train --table t --column c",
+    "train --input f.npy", "train --input f.npy --name n --output f",
+    "train --input f.npy --table t --column c --name n", "train --input f.npy --column c --name n",
+    "train --input f.npy --name n --metric hamming", "train --input f.npy --name n --levels flat",
+    "train --input f.npy --name n --levels flat:0",
+    "train --input f.npy --name n --levels product:4",
+    "train --input f.npy --name n --weight one", "train --input f.npy --name n --sample 0",
+    "train --input f.npy --name n --seed -1", "train --input f.npy --name n --threads 0",
+    "train --input f.npy --name n --method adam",
+  ]) func aUsageErrorEndsWithStatusTwo(line: String) throws {
+    let diagnostic = try #require(diagnose(line.split(separator: " ").map(String.init)))
+    #expect(diagnostic.exitStatus == 2 && !diagnostic.isAnswer)
+    #expect(diagnostic.text.hasPrefix("wrvq: ") && !diagnostic.text.contains("Error:"))
+    #expect(diagnostic.text.contains("Usage: wrvq"))
+  }
+
+  @Test(arguments: [
+    "list", "list -h /tmp -p 5432,5433 -U me -d postgresql:///db --json", "load f --name n",
+    "export n --output f", "show n", "drop n --force",
+    "train --table s.t --column c --name n --levels flat:8,flat:4,product:2 --weight norm",
+    "train --input f.fvecs --output f --metric cosine --sample 10 --seed 7 --threads 2 --json",
+  ]) func goodUsageIsUnderstood(line: String) {
+    #expect(diagnose(line.split(separator: " ").map(String.init)) == nil)
+  }
+
+  @Test func theHostIsH() throws {
+    let command = try WRVQCommand.parseAsRoot([
+      "list", "-h", "/run", "-p", "1", "-U", "u", "-d", "d",
+    ])
+    let list = try #require(command as? ListCommand)
+    let expected = ConnectionParameters(
+      host: "/run", port: "1", user: "u", database: "d", applicationName: "wrvq")
+    #expect(list.connection.parameters == expected)
+  }
+
+  @Test func aFailureIsOneLineAndAHint() {
+    let error = PostgresError.server(
+      ServerError(sqlState: "42P01", message: "no such\ntable", hint: "Create it."))
+    let diagnostic = Diagnostic(error)
+    #expect(diagnostic.text == "wrvq: no such table\nhint: Create it.")
+    #expect(diagnostic.exitStatus == 1 && !diagnostic.isAnswer)
+    #expect(Diagnostic(CommandFailure("no")).text == "wrvq: no")
+  }
+
+  @Test func aFailureWithAFileNamesIt() {
+    let error = #expect(throws: CommandFailure.self) {
+      try namingFile("a.npy") { throw FileError.unreadable(reason: "no such file") }
+    }
+    #expect(error?.description == "a.npy: cannot be read: no such file")
+  }
+
+  @Test func aSlashOrASuffixMakesItAFile() throws {
+    for (text, isFile) in [("a", false), ("./a", true), ("a.safetensors", true)] {
+      let show = try #require(try WRVQCommand.parseAsRoot(["show", text]) as? ShowCommand)
+      #expect(show.isFile == isFile)
+    }
+  }
+}

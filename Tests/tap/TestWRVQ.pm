@@ -1,0 +1,149 @@
+
+=pod
+
+=head1 NAME
+
+TestWRVQ - what the TAP tests of the extension share
+
+=head1 DESCRIPTION
+
+The yardstick of all of them: with every list probed and every entry reranked
+the index must return exactly what a sequential scan returns.
+
+=cut
+
+package TestWRVQ;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use IPC::Run ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes ();
+
+our @EXPORT = qw(create_schema index_agrees rows_in use_cli start_psql crash_and_recover);
+
+# Dimensions of the test vectors: small, for speed, and no multiple of any vector register.
+my $dimensions = 27;
+
+# Every setting that bounds a search, opened all the way.
+my $exact = 'SET wrvq.probes = 100000; SET wrvq.rerank = 1000000; SET wrvq.max_scan_tuples = 0;';
+
+# create_schema($node, $database): the extension, and test_vector(n), the n-th of an endless row of vectors, around
+# 40 centres, the same on every machine and no two alike.
+sub create_schema
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql(
+		$database // 'postgres', qq(
+		CREATE EXTENSION wrvq;
+		CREATE FUNCTION test_vector(n bigint) RETURNS real[] LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS \$\$
+			SELECT array_agg((
+					pg_catalog.hashint8extended(n % 40, j) % 1000000 / 1e6
+					+ 0.3 * (pg_catalog.hashint8extended(n, j + 1000) % 1000000 / 1e6))::real ORDER BY j)
+			FROM pg_catalog.generate_series(1, $dimensions) AS j
+		\$\$;));
+	return;
+}
+
+# For each of 20 queries the nearest 30 rows of the table.  (OFFSET 0 keeps the planner from computing a query's vector
+# anew for every row.)
+sub nearest
+{
+	my ($node, $database, $table, $operator, $settings) = @_;
+
+	return $node->safe_psql(
+		$database, qq(
+		$exact $settings
+		SELECT n, ARRAY(SELECT id FROM $table ORDER BY embedding $operator v LIMIT 30)
+		FROM (SELECT n, test_vector(n) AS v FROM generate_series(1000000, 1000019) AS n OFFSET 0) AS query
+		ORDER BY n));
+}
+
+# index_agrees($node, $table, $promise, database => ..., operator => ...):
+# one test: the index is sound, is used, and finds what a sequential scan finds.
+sub index_agrees
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($node, $table, $promise, %options) = @_;
+	my $database = $options{database} // 'postgres';
+	my $operator = $options{operator} // '<->';
+	my $by_index = 'SET enable_seqscan = off;';
+	my $by_scan = 'SET enable_indexscan = off; SET enable_bitmapscan = off;';
+
+	# wrvq_check() raises an error at the first broken invariant
+	my $has_check = $node->safe_psql($database, q(SELECT to_regprocedure('wrvq_check(regclass)') IS NOT NULL));
+	note('the extension has no wrvq_check() yet') if $has_check ne 't';
+	$node->safe_psql(
+		$database, qq(
+		SELECT wrvq_check(indexrelid::regclass)
+		FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam
+		WHERE indrelid = '$table'::regclass AND amname = 'wrvq'))
+	  if $has_check eq 't';
+	my $plan = $node->safe_psql($database,
+		"$by_index EXPLAIN (COSTS OFF) SELECT id FROM $table ORDER BY embedding $operator test_vector(1) LIMIT 30");
+	if ($plan !~ /Index Scan/)
+	{
+		fail($promise);
+		diag("the index is not used:\n$plan");
+		return;
+	}
+	is( nearest($node, $database, $table, $operator, $by_index),
+		nearest($node, $database, $table, $operator, $by_scan),
+		$promise);
+	return;
+}
+
+# Number of rows, by a sequential scan.
+sub rows_in
+{
+	my ($node, $table, $database) = @_;
+
+	return $node->safe_psql($database // 'postgres', "SELECT count(*) FROM $table");
+}
+
+# use_cli($node, $database, @arguments): runs the command-line tool against the node; dies if it fails.
+sub use_cli
+{
+	my ($node, $database, @arguments) = @_;
+	my $cli = $ENV{WRVQ_CLI} or die "WRVQ_CLI does not say where the command-line tool is\n";
+
+	local @ENV{qw(PGHOST PGPORT PGDATABASE)} = ($node->host, $node->port, $database);
+	system_or_bail($cli, @arguments);
+	return;
+}
+
+# start_psql($node, $sql): runs it in the background; returns IPC::Run's handle.
+sub start_psql
+{
+	my ($node, $sql) = @_;
+
+	return IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ],
+		'<', \undef, '>', \my $out, '2>', \my $err);
+}
+
+# crash_and_recover($node, @sessions): kill -9 for every process of the server at once, then start it again.
+sub crash_and_recover
+{
+	my ($node, @sessions) = @_;
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my @backends = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
+
+	$node->kill9;
+	# without the postmaster a busy backend would go on until it next waits for something
+	kill 'KILL', @backends;
+	$_->finish foreach @sessions;
+	# a killed process is there until init has reaped it, and a parallel worker that started
+	# meanwhile until it notices that it is alone
+	foreach (1 .. 150)
+	{
+		return if kill(0, $postmaster) == 0 && $node->start(fail_ok => 1);
+		Time::HiRes::usleep(200_000);
+	}
+	die "the server does not start again\n";
+}
+
+1;
