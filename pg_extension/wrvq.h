@@ -55,6 +55,9 @@ typedef struct WrvqPageOpaque
 #define WrvqPageGetOpaque(page) ((WrvqPageOpaque *) PageGetSpecialPointer(page))
 #define WRVQ_PAGE_BYTES			(BLCKSZ - SizeOfPageHeaderData - MAXALIGN(sizeof(WrvqPageOpaque)))
 
+/* points of the measured curve from recall to lists visited */
+#define WRVQ_CURVE_POINTS 12
+
 typedef struct WrvqMetaData
 {
 	uint32		magic;
@@ -66,8 +69,8 @@ typedef struct WrvqMetaData
 	uint32		list_count;
 	BlockNumber codebook_start;
 	BlockNumber directory_start;
-	uint32		image_crc;		/* CRC-32C of the codebook's image */
-	uint32		default_probes; /* lists to visit for the target recall */
+	uint32		image_crc;				  /* CRC-32C of the codebook's image */
+	uint32		curve[WRVQ_CURVE_POINTS]; /* lists to visit for rising recall; zero: not measured */
 	uint64		image_bytes;
 	double		loss; /* mean squared residual of the rows at build, in scaled units */
 	double		build_entries;
@@ -235,14 +238,15 @@ extern int64		 WrvqSampleRows(Relation index, int dimensions, double total_rows)
 /* Rows drawn from a table, at random in order of position. */
 typedef struct WrvqSample
 {
-	int64  capacity;
-	int64  rows;
-	int	   dimensions; /* 0 until the first row */
-	float *vectors;	   /* [rows][d] */
-	double total_rows; /* estimate: indexable rows of the table */
+	int64	capacity;
+	int64	rows;
+	int		dimensions; /* 0 until the first row */
+	float  *vectors;	/* [rows][d] */
+	uint64 *row_ids;	/* [rows] where they are in the table */
+	double	total_rows; /* estimate: indexable rows of the table */
 } WrvqSample;
 
-extern WrvqSample *WrvqSampleTable(Relation heap, Relation index, IndexInfo *info);
+extern WrvqSample *WrvqSampleTable(Relation heap, Relation index, IndexInfo *info, int64 wanted);
 
 /* ---------- wrvqbuild.c ---------- */
 
@@ -279,6 +283,16 @@ typedef struct WrvqEncoder
 extern WrvqEncoder *WrvqBeginEncoder(const WrvqCodebook *codebook, int capacity);
 extern void			WrvqAddVector(WrvqEncoder *encoder, const float *vector, ItemPointer tid);
 extern void			WrvqEncode(WrvqEncoder *encoder);
+
+/* ---------- wrvqcalibrate.c ---------- */
+
+typedef struct WrvqCalibration WrvqCalibration;
+
+extern WrvqCalibration *WrvqNewCalibration(const WrvqSample *sample);
+extern void				WrvqBeginCalibration(WrvqCalibration *calibration, const WrvqCodebook *codebook);
+extern void				WrvqCalibrate(WrvqCalibration *calibration, const WrvqEncoder *encoder);
+extern void				WrvqEndCalibration(WrvqCalibration *calibration, WrvqMetaData *meta);
+extern int				WrvqProbesFor(const WrvqMetaData *meta, double recall);
 
 /* ---------- wrvqinsert.c ---------- */
 

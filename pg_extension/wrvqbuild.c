@@ -9,8 +9,12 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/backend_progress.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/tuplesort.h"
+
+/* rows drawn to measure an index with whose codebook is given */
+#define CALIBRATION_ROWS 128
 
 typedef struct BuildState
 {
@@ -21,6 +25,7 @@ typedef struct BuildState
 	WrvqMetaData	   meta;
 	WrvqCodebook	  *codebook; /* NULL: untrained */
 	WrvqEncoder		  *encoder;
+	WrvqCalibration	  *calibration;
 	void			  *statistics;
 	Tuplesortstate	  *sort;
 	TupleTableSlot	  *sort_slot;
@@ -68,19 +73,10 @@ flush_batch(BuildState *state)
 		tuplesort_puttupleslot(state->sort, slot);
 		state->loss += encoder->encoded[i].loss;
 	}
+	WrvqCalibrate(state->calibration, encoder);
 	state->entries += encoder->count;
 	encoder->count = 0;
 	pfree(payload);
-}
-
-/* The first row tells whether a stored codebook fits the table at all. */
-static void
-check_codebook_dimensions(BuildState *state, int dimensions)
-{
-	if (WrvqCodebookOption(state->index) != NULL && dimensions != state->meta.dimensions)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("codebook \"%s\" has %d dimensions, the indexed vectors have %d",
-							   WrvqCodebookOption(state->index), state->meta.dimensions, dimensions)));
 }
 
 static void
@@ -95,8 +91,6 @@ build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 		return;
 	caller = MemoryContextSwitchTo(state->row_context);
 	vector = state->support->vector(values[0], &dimensions);
-	if (state->entries == 0 && state->encoder->count == 0)
-		check_codebook_dimensions(state, dimensions);
 	WrvqCheckDimensions(state->meta.dimensions, dimensions);
 	WrvqCheckFinite(vector, dimensions);
 	if (WrvqIsIndexable(state->support, vector, dimensions))
@@ -160,6 +154,7 @@ build_trained(BuildState *state)
 	state->statistics = palloc_extended(statistics_bytes, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	state->encoder = WrvqBeginEncoder(state->codebook, WRVQ_BATCH_ROWS);
 	state->meta.dimensions = state->codebook->view.shape.dimensions;
+	WrvqBeginCalibration(state->calibration, state->codebook);
 	begin_sort(state);
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 4);
@@ -167,7 +162,11 @@ build_trained(BuildState *state)
 		table_index_build_scan(state->heap, state->index, state->info, true, true, build_callback, state, NULL);
 	flush_batch(state);
 	if (state->entries > 0)
+	{
 		SWIFT(wrvq_kernel.image_set_statistics(&state->codebook->view, state->statistics));
+		state->meta.list_count = state->codebook->view.shape.levels[0].codeword_count;
+		WrvqEndCalibration(state->calibration, &state->meta);
+	}
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 5);
 	tuplesort_performsort(state->sort);
@@ -180,7 +179,6 @@ build_trained(BuildState *state)
 	tuplesort_end(state->sort);
 
 	state->meta.is_trained = true;
-	state->meta.default_probes = state->meta.list_count * 9 / 20 + 1;
 	state->meta.build_entries = state->entries;
 	state->meta.loss = state->entries > 0 ? state->loss / state->entries : 0;
 	WrvqWriteMeta(state->index, &state->meta);
@@ -205,6 +203,27 @@ pending_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, b
 	state->entries++;
 }
 
+/* The first rows tell whether a stored codebook fits the table at all. */
+static void
+check_codebook_dimensions(BuildState *state, const WrvqCodebook *codebook, int dimensions)
+{
+	if (dimensions != codebook->view.shape.dimensions)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("codebook \"%s\" has %d dimensions, the indexed vectors have %d",
+							   WrvqCodebookOption(state->index), codebook->view.shape.dimensions, dimensions)));
+}
+
+/*
+ * A parallel pg_restore may create an index before it has loaded the codebooks:
+ * it orders an index behind the data of its own table only.  What pg_dump
+ * writes and pg_restore says in every session is check_function_bodies = off.
+ */
+static bool
+is_restoring(void)
+{
+	return IsBinaryUpgrade || !check_function_bodies;
+}
+
 /* The stored codebook if one is named, else one trained on a sample; NULL if there is too little. */
 static WrvqCodebook *
 choose_codebook(BuildState *state)
@@ -215,15 +234,15 @@ choose_codebook(BuildState *state)
 	WrvqCodebook *codebook = NULL;
 
 	if (WrvqCodebookOption(state->index) != NULL)
-	{
 		codebook = WrvqLoadCodebook(state->index, 0, state->meta.codebook_sha256);
-		if (codebook != NULL)
-			return codebook;
-	}
-	sample = WrvqSampleTable(state->heap, state->index, state->info);
-	if (WrvqCodebookOption(state->index) != NULL)
-		WrvqReportNoCodebook(state->index, sample->rows > 0 && !IsBinaryUpgrade ? ERROR : WARNING);
-	if (sample->rows >= WRVQ_TRAIN_ROWS || (has_lists && sample->rows > 0))
+	/* a ready codebook needs only some rows to measure the index with */
+	sample = WrvqSampleTable(state->heap, state->index, state->info, codebook != NULL ? CALIBRATION_ROWS : 0);
+	if (codebook != NULL && sample->rows > 0)
+		check_codebook_dimensions(state, codebook, sample->dimensions);
+	if (WrvqCodebookOption(state->index) != NULL && codebook == NULL)
+		WrvqReportNoCodebook(state->index, sample->rows > 0 && !is_restoring() ? ERROR : WARNING);
+	state->calibration = WrvqNewCalibration(sample);
+	if (codebook == NULL && (sample->rows >= WRVQ_TRAIN_ROWS || (has_lists && sample->rows > 0)))
 		codebook = WrvqTrain(state->index, sample->vectors, sample->rows, sample->dimensions, sample->total_rows);
 	if (sample->vectors != NULL)
 		pfree(sample->vectors);

@@ -192,7 +192,7 @@ check_options(Relation index, const char *name, wrvq_shape *shape)
 
 /*
  * There is no codebook of the name in the reloptions: an ERROR when rows wait
- * for it, a WARNING on an empty table, so that dumps restore in any order.
+ * for it, a WARNING on an empty table or while a dump is restored.
  */
 void
 WrvqReportNoCodebook(Relation index, int elevel)
@@ -201,7 +201,7 @@ WrvqReportNoCodebook(Relation index, int elevel)
 			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("codebook \"%s\" does not exist", WrvqCodebookOption(index)),
 			 elevel >= ERROR
 				 ? errhint("Train one with \"wrvq train\", load one with \"wrvq load\", or leave out the option.")
-				 : errdetail("The index trains one of its own unless it is there when enough rows are.")));
+				 : errdetail("The index trains one of its own; REINDEX it once the codebook is there.")));
 }
 
 /*

@@ -48,7 +48,7 @@ wrvqcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *st
 	*startup = COST_PER_QUERY;
 	if (meta.is_trained)
 	{
-		double probes = wrvq_probes > 0 ? wrvq_probes : meta.default_probes;
+		double probes = wrvq_probes > 0 ? wrvq_probes : WrvqProbesFor(&meta, wrvq_target_recall);
 
 		share = Min(1.0, probes / meta.list_count);
 		*startup += COST_PER_LIST_DIMENSION * meta.list_count * meta.dimensions + COST_PER_ENTRY * share * entries +

@@ -177,7 +177,6 @@ install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, con
 	meta->pending_tail = current->pending_tail;
 	meta->pending_count = current->pending_count;
 	meta->is_trained = true;
-	meta->default_probes = meta->list_count * 9 / 20 + 1;
 	{
 		GenericXLogState *xlog = GenericXLogStart(index);
 

@@ -16,6 +16,7 @@ typedef struct SampleState
 	Relation		   index;
 	const WrvqSupport *support;
 	MemoryContext	   row_context;
+	int64			   wanted; /* 0: as many as training wants */
 	ReservoirStateData reservoir;
 	double			   rows_seen;
 	double			   rows_to_skip; /* -1: draw anew */
@@ -28,13 +29,14 @@ begin_sample(SampleState *state, int dimensions, MemoryContext context)
 	WrvqSample *sample = state->sample;
 
 	sample->dimensions = dimensions;
-	sample->capacity = WrvqSampleRows(state->index, dimensions, sample->total_rows);
+	sample->capacity = state->wanted > 0 ? state->wanted : WrvqSampleRows(state->index, dimensions, sample->total_rows);
+	sample->row_ids = MemoryContextAllocHuge(context, sizeof(uint64) * sample->capacity);
 	sample->vectors = MemoryContextAllocHuge(context, sizeof(float) * dimensions * sample->capacity);
 }
 
 /* Vitter's algorithm Z, as ANALYZE does it. */
 static void
-add_to_sample(SampleState *state, const float *vector)
+add_to_sample(SampleState *state, const float *vector, ItemPointer tid)
 {
 	WrvqSample *sample = state->sample;
 	Size		bytes = sizeof(float) * sample->dimensions;
@@ -51,6 +53,7 @@ add_to_sample(SampleState *state, const float *vector)
 		position = (int64) (sample->capacity * sampler_random_fract(&state->reservoir.randstate));
 	}
 	memcpy((char *) sample->vectors + position * bytes, vector, bytes);
+	sample->row_ids[position] = WrvqRowFromTid(tid);
 }
 
 static void
@@ -72,7 +75,7 @@ sample_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bo
 		if (state->sample->dimensions == 0)
 			begin_sample(state, dimensions, caller);
 		WrvqCheckDimensions(state->sample->dimensions, dimensions);
-		add_to_sample(state, vector);
+		add_to_sample(state, vector, tid);
 		state->rows_seen++;
 	}
 	MemoryContextSwitchTo(caller);
@@ -100,14 +103,14 @@ read_blocks(SampleState *state, Relation heap, IndexInfo *info, BlockNumber star
 
 /*
  * Draws rows that qualify for the index: a reservoir over as many random blocks
- * as rows are wanted, or over all.  Vectors in the current memory context.
+ * as rows are wanted, or over all.  wanted 0 draws as many as training wants.  In the current memory
+ * context.
  */
 WrvqSample *
-WrvqSampleTable(Relation heap, Relation index, IndexInfo *info)
+WrvqSampleTable(Relation heap, Relation index, IndexInfo *info, int64 wanted)
 {
 	SampleState state = {0};
 	BlockNumber blocks = RelationGetNumberOfBlocks(heap), visited = 0;
-	int64		wanted;
 
 	state.sample = palloc0(sizeof(WrvqSample));
 	state.sample->total_rows = guess_rows(heap, blocks);
@@ -115,7 +118,9 @@ WrvqSampleTable(Relation heap, Relation index, IndexInfo *info)
 	state.support = WrvqIndexSupport(index);
 	state.row_context = AllocSetContextCreate(CurrentMemoryContext, "wrvq sample row", ALLOCSET_DEFAULT_SIZES);
 	state.rows_to_skip = -1;
-	wanted = WrvqSampleRows(index, 1, state.sample->total_rows);
+	state.wanted = wanted;
+	if (wanted == 0)
+		wanted = WrvqSampleRows(index, 1, state.sample->total_rows);
 	reservoir_init_selection_state(&state.reservoir, wanted);
 	sampler_random_init_state(SAMPLING_SEED, &state.reservoir.randstate);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 2);

@@ -85,7 +85,8 @@ func encode(
   while i < levels {
     let l = level(shape, i)
     if l.isProduct {
-      encodeProduct(l, wrvq_codebook_level(codebook, i), d, n, s, i, levels, layout, entries + offset)
+      encodeProduct(
+        l, wrvq_codebook_level(codebook, i), d, n, s, i, levels, layout, entries + offset)
     } else {
       encodeFlat(l, wrvq_codebook_level(codebook, i), d, n, s, i, levels, layout, entries + offset)
       if i == 1 && shape.pointee.fuzzy_levels == 1 { noteSublists(s.codes, n, encoded) }

@@ -127,7 +127,12 @@ func imageSetLevel(
     }
     return
   }
-  if index == 0 { setCenter(codebook, l.count, rows, scratch) }
+  if index == 0 {
+    setCenter(codebook, l.count, rows, scratch)
+    let sublists = l.count &* sublistCount(wrvq_codebook_shape(codebook))
+    codebook.pointee.sublist_weights.update(repeating: 0, count: sublists)
+    codebook.pointee.sublist_constants.update(repeating: 0, count: sublists)
+  }
   var row = 0
   while row < ceil16(l.count) {
     let out = packed + ((row &>> 4) &* d &* 16 &+ (row & 15))

@@ -147,7 +147,19 @@ func sumTable(
 private func sumTableByLoads(
   _ codes: UnsafePointer<UInt8>, _ table: UnsafePointer<UInt8>, _ pieces: Int
 ) -> BlockSums {
-  var sums = BlockSums()
+  var result = BlockSums()
+  withUnsafeMutableBytes(of: &result) {
+    let sums = $0.baseAddress!.assumingMemoryBound(to: UInt16.self)
+    fillSums(codes, table, pieces, sums, sums + 16)
+  }
+  return result
+}
+
+@inline(__always)
+private func fillSums(
+  _ codes: UnsafePointer<UInt8>, _ table: UnsafePointer<UInt8>, _ pieces: Int,
+  _ lows: UnsafeMutablePointer<UInt16>, _ highs: UnsafeMutablePointer<UInt16>
+) {
   var e = 0
   while e < 16 {
     var low: UInt32 = 0, high: UInt32 = 0
@@ -158,11 +170,10 @@ private func sumTableByLoads(
       high &+= UInt32(values[Int(code &>> 4)])
       piece &+= 1
     }
-    sums.low[e] = UInt16(truncatingIfNeeded: low)
-    sums.high[e] = UInt16(truncatingIfNeeded: high)
+    lows[e] = UInt16(truncatingIfNeeded: low)
+    highs[e] = UInt16(truncatingIfNeeded: high)
     e &+= 1
   }
-  return sums
 }
 
 @inline(__always) private func loadHalves8(_ p: UnsafePointer<UInt8>) -> Floats8 {

@@ -59,10 +59,11 @@ extension wrvq_level_shape {
 @inline(never)
 func shapeCheck(_ shape: UnsafePointer<wrvq_shape>) -> wrvq_status {
   let s = shape.pointee
-  guard s.dimensions >= 1 && s.dimensions <= WRVQ_DIMENSIONS_MAX && s.metric >= 0 && s.metric <= 2
-    && s.level_count >= 1 && s.level_count <= WRVQ_LEVELS_MAX && s.fuzzy_levels >= 0
-    && s.fuzzy_levels <= 1 && s.fuzzy_levels < s.level_count && s.transform_block_dimensions >= 0
-    && s.transform_block_dimensions <= s.dimensions && s.scale > 0 && s.scale < .infinity
+  guard
+    s.dimensions >= 1 && s.dimensions <= WRVQ_DIMENSIONS_MAX && s.metric >= 0 && s.metric <= 2
+      && s.level_count >= 1 && s.level_count <= WRVQ_LEVELS_MAX && s.fuzzy_levels >= 0
+      && s.fuzzy_levels <= 1 && s.fuzzy_levels < s.level_count && s.transform_block_dimensions >= 0
+      && s.transform_block_dimensions <= s.dimensions && s.scale > 0 && s.scale < .infinity
   else { return WRVQ_BAD_SHAPE }
   var i = 0
   while i < s.levelCount {

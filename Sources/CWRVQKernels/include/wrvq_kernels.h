@@ -38,6 +38,9 @@
 #define WRVQ_BLOCK_ENTRIES 32
 /* a block must fit a page beside its header: 32 entries of at most this */
 #define WRVQ_ENTRY_BYTES_MAX 252
+/* true neighbours that a build finds of each calibration query, and rows it compares in one call */
+#define WRVQ_CALIBRATION_NEIGHBOURS 10
+#define WRVQ_CALIBRATION_BATCH 128
 /* a row identifier with all 48 bits set marks a dead entry */
 #define WRVQ_ROW_DEAD 0xffffffffffffULL
 
@@ -268,6 +271,25 @@ typedef struct wrvq_kernels
 												void *WRVQ_NONNULL statistics, const wrvq_encoded *WRVQ_NONNULL encoded,
 												const uint8_t *WRVQ_NONNULL entries, ptrdiff_t n);
 	void		(*WRVQ_NONNULL image_set_statistics) (wrvq_codebook *WRVQ_NONNULL codebook, const void *WRVQ_NONNULL statistics);
+
+	/* --- calibration: how far down the ranking of lists do the true neighbours lie? --- */
+
+	/* Bytes of the state for this many queries. */
+	int64_t		(*WRVQ_NONNULL calibration_bytes) (const wrvq_codebook *WRVQ_NONNULL codebook, ptrdiff_t queries);
+	/* prepared[queries][d], rows[queries]: the queries and their own row identifiers. */
+	void		(*WRVQ_NONNULL calibration_begin) (const wrvq_codebook *WRVQ_NONNULL codebook, const float *WRVQ_NONNULL prepared,
+												   const uint64_t *WRVQ_NONNULL rows, ptrdiff_t queries, void *WRVQ_NONNULL memory);
+	/* Compares n <= WRVQ_CALIBRATION_BATCH prepared and encoded rows with every query. */
+	void		(*WRVQ_NONNULL calibration_add) (const wrvq_codebook *WRVQ_NONNULL codebook, ptrdiff_t queries, void *WRVQ_NONNULL memory,
+												 const float *WRVQ_NONNULL prepared, const uint64_t *WRVQ_NONNULL rows,
+												 const wrvq_encoded *WRVQ_NONNULL encoded, ptrdiff_t n);
+	/*
+	 * ranks[WRVQ_CALIBRATION_NEIGHBOURS]: where the lists of one query's true
+	 * neighbours stand, from 0, in the ranking of query (just begun with the
+	 * same vector).  Returns how many neighbours there are.
+	 */
+	ptrdiff_t	(*WRVQ_NONNULL calibration_ranks) (const wrvq_codebook *WRVQ_NONNULL codebook, ptrdiff_t queries, void *WRVQ_NONNULL memory,
+												   ptrdiff_t index, const wrvq_query *WRVQ_NONNULL query, uint32_t *WRVQ_NONNULL ranks);
 
 	/* --- blocks --- */
 

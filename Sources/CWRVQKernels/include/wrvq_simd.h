@@ -8,6 +8,7 @@
 #define WRVQ_SIMD_H
 #if defined(__clang__)
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -37,29 +38,37 @@ ws_fma(ws_f32x8 acc, ws_f32x8 a, ws_f32x8 b)
 #endif
 }
 
-/* eight halves to floats */
+/* eight halves as floats */
 WS_INLINE ws_f32x8
-ws_half8(const uint16_t *p)
+ws_half8(ws_u16x8 h)
 {
 #if defined(__F16C__)
-	return (ws_f32x8) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) p));
+	return (ws_f32x8) _mm256_cvtph_ps((__m128i) h);
 #elif defined(__aarch64__)
-	float16x8_t h = vreinterpretq_f16_u16(vld1q_u16(p));
+	float16x8_t f = vreinterpretq_f16_u16((uint16x8_t) h);
 	ws_f32x8	r;
 
-	r.lo = (__typeof__(r.lo)) vcvt_f32_f16(vget_low_f16(h));
-	r.hi = (__typeof__(r.hi)) vcvt_high_f32_f16(h);
+	r.lo = (__typeof__(r.lo)) vcvt_f32_f16(vget_low_f16(f));
+	r.hi = (__typeof__(r.hi)) vcvt_high_f32_f16(f);
 	return r;
 #else
-	ws_u16x8	h;
-
-	__builtin_memcpy(&h, p, 16);
 	ws_u32x8	u = __builtin_convertvector(h, ws_u32x8);
 	ws_u32x8	m = (u & 0x7fff) << 13;
 	ws_u32x8	f = (ws_u32x8) ((ws_f32x8) m * 0x1p112f);
 	ws_u32x8	big = (ws_u32x8) ((ws_i32x8) m > 0x0f7fffff);
 
 	return (ws_f32x8) ((f & ~big) | ((m | 0x7f800000) & big) | ((u & 0x8000) << 16));
+#endif
+}
+
+/* whether the look-ups below are one instruction; else a caller does better with loads */
+WS_INLINE bool
+ws_has_lookup(void)
+{
+#if defined(__SSSE3__) || defined(__aarch64__)
+	return true;
+#else
+	return false;
 #endif
 }
 
@@ -134,6 +143,18 @@ WS_INLINE double
 ws_sqrt_double(double x)
 {
 	return __builtin_sqrt(x);
+}
+
+/* x, of which the optimiser then knows nothing */
+WS_INLINE float
+ws_opaque(float x)
+{
+#if defined(__x86_64__)
+	__asm__("" : "+x"(x));
+#elif defined(__aarch64__)
+	__asm__("" : "+w"(x));
+#endif
+	return x;
 }
 
 /* rounds to nearest even; the value must fit */
