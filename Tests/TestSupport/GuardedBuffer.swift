@@ -40,6 +40,13 @@ public final class GuardedBuffer<Element: BitwiseCopyable> {
 
   public var raw: UnsafeMutableRawPointer { UnsafeMutableRawPointer(pointer) }
 
+  /// Fills it with 0x7f, enormous as floats and no number as halves: for memory that a kernel must
+  /// not expect anything of.
+  public func spoil() -> Self {
+    memset(pointer, 0x7f, count * MemoryLayout<Element>.stride)
+    return self
+  }
+
   /// The contents, copied.
   public var elements: [Element] { Array(UnsafeBufferPointer(start: pointer, count: count)) }
 

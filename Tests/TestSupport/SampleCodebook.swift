@@ -31,7 +31,7 @@ public final class SampleCodebook {
     var layout = wrvq_layout()
     kernels.layout(&shape, &layout)
     self.layout = layout
-    image = GuardedBuffer(count: Int(kernels.image_bytes(&shape)), alignment: 64)
+    image = GuardedBuffer(count: Int(kernels.image_bytes(&shape)), alignment: 64).spoil()
     codebook = .allocate(capacity: 1)
     kernels.image_bind(&shape, image.raw, codebook)
     transform = Self.orthogonalBlocks(sample.dimensions, sample.transformBlock, &numbers)
@@ -42,7 +42,7 @@ public final class SampleCodebook {
     levelRows = sample.levels.enumerated().map { i, level in
       Self.codewords(sample, level, isFirst: i == 0, &numbers)
     }
-    let scratch = GuardedBuffer<Float>(count: 2 * sample.dimensions)
+    let scratch = GuardedBuffer<Float>(count: 2 * sample.dimensions).spoil()
     for (i, rows) in levelRows.enumerated() {
       let input = GuardedBuffer(rows)
       kernels.image_set_level(codebook, Int32(i), input.pointer, scratch.pointer)
@@ -120,7 +120,7 @@ public final class SampleCodebook {
   public func prepare(_ vectors: [Float]) -> [Float] {
     let n = vectors.count / d
     let input = GuardedBuffer(vectors), scratch = scratch(n)
-    let prepared = GuardedBuffer<Float>(count: n * d)
+    let prepared = GuardedBuffer<Float>(count: n * d).spoil()
     var bad = -1
     let status = kernels.prepare(
       codebook, input.pointer, n, scratch.raw, prepared.pointer, &bad)
@@ -133,7 +133,7 @@ public final class SampleCodebook {
     let n = prepared.count / d
     let input = GuardedBuffer(prepared), scratch = scratch(n)
     let encoded = GuardedBuffer<wrvq_encoded>(count: n)
-    let entries = GuardedBuffer<UInt8>(count: n * entryBytes)
+    let entries = GuardedBuffer<UInt8>(count: n * entryBytes).spoil()
     withLayout {
       kernels.encode(
         codebook, $0, input.pointer, n, scratch.raw, encoded.pointer, entries.pointer)
@@ -145,7 +145,7 @@ public final class SampleCodebook {
   }
 
   public func scratch(_ n: Int) -> GuardedBuffer<UInt8> {
-    GuardedBuffer(count: Int(kernels.encode_scratch_bytes(codebook, n)), alignment: 64)
+    GuardedBuffer(count: Int(kernels.encode_scratch_bytes(codebook, n)), alignment: 64).spoil()
   }
 
   public func withLayout<R>(_ body: (UnsafePointer<wrvq_layout>) -> R) -> R {
@@ -191,17 +191,13 @@ public final class SampleCodebook {
   /// A row of the space between, `T·x` in double precision; `x` without a transform.
   public func transformed(_ x: [Double]) -> [Double] {
     if transform.isEmpty { return x }
+    let rounded = transform.map { KernelReference.value(ofHalf: KernelReference.half($0)) }
     var result: [Double] = []
     var source = 0
     for start in stride(from: 0, to: d, by: sample.transformBlock) {
       let size = min(sample.transformBlock, d - start)
       for _ in 0..<size {
-        var sum = 0.0
-        for i in 0..<size {
-          sum += KernelReference.value(ofHalf: KernelReference.half(transform[source + i]))
-            * x[start + i]
-        }
-        result.append(sum)
+        result.append(dot(Array(rounded[source..<source + size]), Array(x[start..<start + size])))
         source += size
       }
     }
@@ -268,7 +264,8 @@ public final class SampleQuery {
     self.codebook = codebook
     let kernels = codebook.kernels
     let arena = GuardedBuffer<UInt8>(
-      count: Int(kernels.query_bytes(codebook.codebook)), alignment: 64)
+      count: Int(kernels.query_bytes(codebook.codebook)), alignment: 64
+    ).spoil()
     self.arena = arena
     let input = GuardedBuffer(vector)
     status = codebook.withLayout {
@@ -282,7 +279,8 @@ public final class SampleQuery {
 
   public func beginRound(_ limit: Int) {
     let memory = GuardedBuffer<UInt8>(
-      count: Int(codebook.kernels.candidates_bytes(Int64(limit))), alignment: 8)
+      count: Int(codebook.kernels.candidates_bytes(Int64(limit))), alignment: 8
+    ).spoil()
     candidates = memory
     codebook.kernels.query_round(query, Int64(limit), memory.raw)
   }

@@ -54,7 +54,7 @@ import Testing
 
   @Test(
     arguments: KernelLevel.available,
-    [1e-44, 1e-38, 1e-30, 1e-19, 1e-10, 1, 1e10, 1e18, 1e30, 1e37] as [Double])
+    [1e-44, 1e-38, 1e-30, 1e-23, 1e-22, 1e-21, 1e-19, 1e-10, 1, 1e10, 1e18, 1e30, 1e37] as [Double])
   func distancesAreRightAtAnyMagnitude(_ level: KernelLevel, _ magnitude: Double) {
     let kernels = level.kernels, pair = Pair(16_000, times: Float(magnitude), seed: 2)
     for n in [1, 2, 9, 100, 384, 16_000] { pair.expectDistances(kernels, n) }

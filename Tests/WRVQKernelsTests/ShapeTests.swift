@@ -297,5 +297,8 @@ import Testing
     for list in codebook.lists..<(codebook.lists + 15) / 16 * 16 {
       #expect(c.list_half_norms[list] == .infinity)
     }
+    for sublist in 0..<codebook.lists * codebook.sublists {
+      #expect(c.sublist_weights[sublist] == 0 && c.sublist_constants[sublist] == 0)
+    }
   }
 }

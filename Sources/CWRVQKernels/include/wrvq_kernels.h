@@ -314,7 +314,8 @@ typedef struct wrvq_kernels
 											 const float *WRVQ_NONNULL vector, void *WRVQ_NONNULL arena);
 	/*
 	 * The exact layer: ranks first .. first+n-1 of the lists by distance, as a
-	 * set in order of list number (neighbours in number share pages).
+	 * set in order of list number (neighbours in number share pages).  Each call
+	 * goes on where the one before ended, or starts again from 0 with the same steps.
 	 * Returns how many: less than n at the end.
 	 */
 	int32_t		(*WRVQ_NONNULL query_lists) (wrvq_query *WRVQ_NONNULL query, int32_t first, int32_t n, uint32_t *WRVQ_NONNULL lists);
