@@ -292,7 +292,9 @@ extern WrvqCalibration *WrvqNewCalibration(const WrvqSample *sample);
 extern void				WrvqBeginCalibration(WrvqCalibration *calibration, const WrvqCodebook *codebook);
 extern void				WrvqCalibrate(WrvqCalibration *calibration, const WrvqEncoder *encoder);
 extern void				WrvqEndCalibration(WrvqCalibration *calibration, WrvqMetaData *meta);
-extern int				WrvqProbesFor(const WrvqMetaData *meta, double recall);
+extern int				WrvqProbes(const WrvqMetaData *meta);
+extern float			WrvqSublistShare(void);
+extern int64			WrvqRerankDepth(void);
 
 /* ---------- wrvqinsert.c ---------- */
 

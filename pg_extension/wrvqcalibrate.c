@@ -123,16 +123,37 @@ WrvqEndCalibration(WrvqCalibration *calibration, WrvqMetaData *meta)
 							 : ranks[Min(count - 1, (int) (curve_recalls[i] * count))] + 1;
 }
 
-/* Lists to visit for a share of the neighbours, by the curve; all of them without one. */
-int
-WrvqProbesFor(const WrvqMetaData *meta, double recall)
+/* ---------- what wrvq.target_recall asks for ---------- */
+
+/*
+ * Share of the permitted misses that the choice of lists may use up: reranking
+ * loses some rows too, and queries may be unlike the rows that the curve was
+ * measured with.  At .3 the shared data's queries, which come from elsewhere,
+ * stay a point short of a target of .95; at .22 they exceed it.
+ */
+#define MISSES_FOR_LISTS 0.22
+
+/* without a curve: share of the lists at a target of .95, and how it grows for each permitted miss less */
+#define SHARE_AT_95	   0.45
+#define SHARE_PER_MISS 11.0
+#define SHARE_MIN	   0.1
+
+/* candidates reranked at a target of .95: 1 in 150 true neighbours is not among them */
+#define RERANK_AT_95 64
+
+/* never fewer than a LIMIT of 10 needs, see RERANK_PER_ROW */
+#define RERANK_MIN 40
+
+/* the fewest of the sub-lists to visit, and how many more for each permitted miss less */
+#define SUBLIST_SHARE_MIN	   0.5
+#define SUBLIST_SHARE_PER_MISS 3.0
+
+/* Lists to visit for a share of the neighbours, by the curve. */
+static int
+probes_by_curve(const WrvqMetaData *meta, double recall)
 {
 	double from = 0, from_probes = 1;
 
-	if (!meta->is_trained)
-		return 0;
-	if (meta->curve[WRVQ_CURVE_POINTS - 1] == 0)
-		return meta->list_count;
 	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
 	{
 		if (recall <= curve_recalls[i])
@@ -145,4 +166,35 @@ WrvqProbesFor(const WrvqMetaData *meta, double recall)
 		from_probes = meta->curve[i];
 	}
 	return meta->list_count;
+}
+
+/* Lists to visit. */
+int
+WrvqProbes(const WrvqMetaData *meta)
+{
+	double misses = 1 - wrvq_target_recall, share;
+
+	if (!meta->is_trained)
+		return 0;
+	if (meta->curve[WRVQ_CURVE_POINTS - 1] != 0)
+		return probes_by_curve(meta, 1 - misses * MISSES_FOR_LISTS);
+	/* the index trained itself as its first rows came, or was empty: nothing was measured */
+	share = Max(SHARE_MIN, Min(1.0, SHARE_AT_95 + SHARE_PER_MISS * (0.05 - misses)));
+	return (int) ceil(share * meta->list_count);
+}
+
+/* Share of the sub-lists to visit in lists that are not among the very best. */
+float
+WrvqSublistShare(void)
+{
+	return Max(SUBLIST_SHARE_MIN, 1 - SUBLIST_SHARE_PER_MISS * (1 - wrvq_target_recall));
+}
+
+/* Candidates to rerank: the rarer a miss may be, the more. */
+int64
+WrvqRerankDepth(void)
+{
+	double misses = Max(1 - wrvq_target_recall, 0.0005);
+
+	return Max(RERANK_MIN, (int64) ceil(RERANK_AT_95 * sqrt(0.05 / misses)));
 }

@@ -243,7 +243,13 @@ WrvqLoadCodebook(Relation index, int dimensions, uint8 *sha256)
 				 " FROM %s.wrvq_codebook_level WHERE name = $1 ORDER BY level",
 				 schema),
 		name, SPI_OK_SELECT);
-	if (SPI_processed < 1 || SPI_processed > WRVQ_LEVELS_MAX)
+	if (SPI_processed == 0)
+	{
+		/* half restored */
+		SPI_finish();
+		return NULL;
+	}
+	if (SPI_processed > WRVQ_LEVELS_MAX)
 		incompatible(name, psprintf("It has " UINT64_FORMAT " levels, an index takes 1 to %d.", SPI_processed,
 									WRVQ_LEVELS_MAX));
 	shape.level_count = SPI_processed;

@@ -12,24 +12,15 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-/* candidates reranked in the first round at a target recall of .95: 1 in 150 true neighbours is not among them */
-#define RERANK_AT_95 64
-
 /* a round supports the order of this share of what it reranked */
 #define RERANK_PER_ROW 4
 
 /* how much farther each round reaches */
 #define RERANK_GROWTH 4
-#define PROBES_GROWTH 2
-
-/* share of the permitted misses that the choice of lists may use up */
-#define MISSES_FOR_LISTS 0.22
+#define PROBES_GROWTH 4
 
 /* the best lists are visited first, so that most later entries miss the threshold */
 #define FIRST_LISTS 16
-
-/* the fewest of the other lists' sub-lists to visit */
-#define SUBLIST_SHARE_MIN 0.5
 
 typedef struct ScanResult
 {
@@ -260,13 +251,6 @@ scan_list(Relation index, WrvqScan *state, uint32 list, WrvqListEntry *entry, co
 	return buffer;
 }
 
-/* Share of the sub-lists that are worth a visit at the target recall. */
-static float
-sublist_share(void)
-{
-	return Max(SUBLIST_SHARE_MIN, 1 - 3 * (1 - wrvq_target_recall));
-}
-
 /*
  * The fuzzy layer: a bit for every sub-list of these lists that is worth a
  * visit; NULL if all are.
@@ -285,7 +269,7 @@ choose_sublists(WrvqScan *state, const uint32 *lists, int count, int *bytes_per_
 		return NULL;
 	scratch = palloc_extended(sizeof(uint64) * sublists * count, MCXT_ALLOC_HUGE);
 	chosen = palloc_extended((Size) *bytes_per_list * count, MCXT_ALLOC_HUGE);
-	SWIFT(wrvq_kernel.query_sublists(state->state, lists, count, sublist_share(), scratch, chosen));
+	SWIFT(wrvq_kernel.query_sublists(state->state, lists, count, WrvqSublistShare(), scratch, chosen));
 	pfree(scratch);
 	return chosen;
 }
@@ -320,26 +304,6 @@ scan_lists(Relation index, WrvqScan *state, const uint32 *lists, int count, bool
 
 /* ---------- rounds ---------- */
 
-/*
- * Share of the neighbours that must be in the visited lists: more than the
- * target, because reranking loses some and queries may be unlike the rows that
- * the curve was measured with.
- */
-static double
-partition_recall(void)
-{
-	return 1 - (1 - wrvq_target_recall) * MISSES_FOR_LISTS;
-}
-
-/* Candidates to rerank at the target recall: the rarer a miss may be, the more. */
-static int64
-rerank_for_target(void)
-{
-	double misses = Max(1 - wrvq_target_recall, 0.0005);
-
-	return (int64) ceil(RERANK_AT_95 * sqrt(0.05 / misses));
-}
-
 /* Where the first round reaches; later ones multiply it. */
 static void
 plan_round(WrvqScan *state)
@@ -349,8 +313,8 @@ plan_round(WrvqScan *state)
 
 	if (state->round == 0)
 	{
-		state->reach = wrvq_rerank > 0 ? wrvq_rerank : Min(rerank_for_target(), bound);
-		state->probes = wrvq_probes > 0 ? wrvq_probes : WrvqProbesFor(&state->meta, partition_recall());
+		state->reach = wrvq_rerank > 0 ? wrvq_rerank : Min(WrvqRerankDepth(), bound);
+		state->probes = wrvq_probes > 0 ? wrvq_probes : WrvqProbes(&state->meta);
 	}
 	else
 	{

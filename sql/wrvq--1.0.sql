@@ -83,7 +83,7 @@ COMMENT ON TABLE wrvq_codebook IS 'codebooks for wrvq indexes; rows are immutabl
 COMMENT ON COLUMN wrvq_codebook.loss IS 'quantization loss after each level: mean squared length of the residual of a scaled vector';
 
 CREATE TABLE wrvq_codebook_level (
-	name text NOT NULL REFERENCES wrvq_codebook ON DELETE CASCADE,
+	name text NOT NULL,
 	level int NOT NULL CHECK (level >= 0),
 	kind text NOT NULL CHECK (kind IN ('flat', 'product')),
 	weight text NOT NULL CHECK (weight IN ('one', 'norm', 'projection')),
@@ -119,6 +119,17 @@ CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq_codebook
 	FOR EACH ROW EXECUTE FUNCTION wrvq_codebook_is_immutable();
 CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq_codebook_level
 	FOR EACH ROW EXECUTE FUNCTION wrvq_codebook_is_immutable();
+
+-- not a foreign key: a parallel pg_restore may load the levels first
+CREATE FUNCTION wrvq_codebook_delete_levels() RETURNS trigger LANGUAGE plpgsql SET search_path = @extschema@, pg_temp AS $$
+BEGIN
+	DELETE FROM wrvq_codebook_level WHERE name = OLD.name;
+	RETURN NULL;
+END $$;
+COMMENT ON FUNCTION wrvq_codebook_delete_levels() IS 'deletes the levels of a deleted codebook';
+
+CREATE TRIGGER wrvq_codebook_delete_levels AFTER DELETE ON wrvq_codebook
+	FOR EACH ROW EXECUTE FUNCTION wrvq_codebook_delete_levels();
 
 SELECT pg_catalog.pg_extension_config_dump('wrvq_codebook', '');
 SELECT pg_catalog.pg_extension_config_dump('wrvq_codebook_level', '');

@@ -81,7 +81,6 @@ BEGIN;
 DECLARE c CURSOR FOR SELECT id FROM item ORDER BY embedding <-> cluster_vector(7, 24);
 FETCH 1 FROM c;
 MOVE 100 FROM c;
-FETCH 1 FROM c;
 COMMIT;
 PREPARE nearest(real[]) AS SELECT id FROM item ORDER BY embedding <-> $1 LIMIT 1;
 EXECUTE nearest(cluster_vector(41, 24));
