@@ -181,13 +181,19 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 
 /* ---------- the search layer ---------- */
 
+static int
+sublist_count(const wrvq_shape *shape)
+{
+	return shape->fuzzy_levels > 0 ? shape->levels[1].codeword_count : 1;
+}
+
 /* Does the block hold entries of a chosen sub-list, as far as their range tells? */
 static bool
-is_chosen(const WrvqSlotHeader *slot, const uint8 *chosen)
+is_chosen(const WrvqSlotHeader *slot, const uint8 *chosen, int sublists)
 {
 	if (chosen == NULL)
 		return true;
-	for (int i = slot->sublist_min; i <= slot->sublist_max; i++)
+	for (int i = slot->sublist_min; i <= Min(slot->sublist_max, sublists - 1); i++)
 		if (chosen[i / 8] & (1 << i % 8))
 			return true;
 	return false;
@@ -232,11 +238,11 @@ scan_list(Relation index, WrvqScan *state, uint32 list, WrvqListEntry *entry, co
 				break;
 			}
 			slot = WrvqGetSlot(codebook, page, at.slot);
-			if (slot->count > 0 && is_chosen(slot, chosen))
+			if (slot->count > 0 && is_chosen(slot, chosen, sublist_count(&state->meta.shape)))
 				SWIFT(wrvq_kernel.query_scan_block(state->state, list, (const uint8 *) (slot + 1), slot->count));
 			at = slot->next;
 			visited++;
-		} while (at.block == BufferGetBlockNumber(buffer));
+		} while (at.block == BufferGetBlockNumber(buffer) && visited <= state->slots_max);
 		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
 
 		if (visited > state->slots_max)
@@ -259,7 +265,7 @@ static uint8 *
 choose_sublists(WrvqScan *state, const uint32 *lists, int count, int *bytes_per_list)
 {
 	const wrvq_shape *shape = &state->meta.shape;
-	int				  sublists = shape->fuzzy_levels > 0 ? shape->levels[1].codeword_count : 1;
+	int				  sublists = sublist_count(shape);
 	void			 *scratch;
 	uint8			 *chosen;
 
