@@ -259,8 +259,8 @@ my @damages = (
 		error => 'XX002: index "other_kind_embedding" is corrupted: block {page}: the page is of another kind'
 	},
 	{
-		name => 'foreign', kind => 'directory', write => [ 8190, pack('S', 0xFF80) ],
-		error => 'XX002: index "foreign_embedding" is corrupted: block {page}: the page is not one of a wrvq index'
+		name => 'stranger', kind => 'directory', write => [ 8190, pack('S', 0xFF80) ],
+		error => 'XX002: index "stranger_embedding" is corrupted: block {page}: the page is not one of a wrvq index'
 	},
 	{
 		name => 'bit', kind => 'codebook', write => [ 4000, "\xa5\x5a" ],
