@@ -66,7 +66,7 @@ private struct CalibrationRows {
 
   /// As a table's are: many that differ in the block's number only, above 32 bits for some.
   static func identifier(_ row: Int) -> UInt64 {
-    UInt64(row / 3) << 16 << (row % 2 == 0 ? 16 : 0) | UInt64(row % 3 + 1)
+    UInt64(row / 3) << (row % 2 == 0 ? 32 : 16) | UInt64(row % 3 + 1)
   }
 
   func vector(_ row: Int, _ d: Int) -> [Float] { Array(vectors[row * d..<(row + 1) * d]) }

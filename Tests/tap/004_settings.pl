@@ -345,7 +345,8 @@ $node->safe_psql(
 			hashint8extended(n % 60, j) % 1000000 / 1e6 + hashint8extended(n, j) % 1000000 / 3e6)::real)
 		FROM generate_series(1, 64) AS j)
 		FROM generate_series(1, 20000) AS n;));
-my $create = 'CREATE INDEX wide_embedding ON wide USING wrvq (embedding);';
+# So many lists that a build that could not be stopped would go on for seconds.
+my $create = 'CREATE INDEX wide_embedding ON wide USING wrvq (embedding) WITH (lists = 30000);';
 my $begun = time;
 $node->safe_psql('postgres', $create);
 my $build_time = time - $begun;
