@@ -310,6 +310,22 @@ extern int64 WrvqReadPending(Relation index, const WrvqMetaData *meta, uint64 **
 extern void	 WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait);
 extern int64 WrvqRemovePending(Relation index, bool (*drop)(uint64 row, void *state), void *state);
 
+/* ---------- wrvqsearch.c ---------- */
+
+/* One query on its way through the layers. */
+typedef struct WrvqSearch
+{
+	Relation			index;
+	const WrvqMetaData *meta;
+	const WrvqCodebook *codebook;
+	wrvq_query		   *query;
+	int64				slots_max; /* slots that the index can have: no list is longer */
+} WrvqSearch;
+
+extern WrvqSearch *WrvqBeginSearch(Relation index, const WrvqMetaData *meta, const float *vector);
+extern int64	   WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken, int64 taken_count,
+								   uint64 **rows, bool *complete);
+
 /* ---------- wrvqscan.c ---------- */
 
 extern IndexScanDesc wrvqbeginscan(Relation index, int nkeys, int norderbys);

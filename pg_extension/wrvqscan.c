@@ -19,16 +19,6 @@
 #define RERANK_GROWTH 4
 #define PROBES_GROWTH 4
 
-/* the best lists are visited first, so that most later entries miss the threshold */
-#define FIRST_LISTS 16
-
-/*
- * mean entries from which choosing among sub-lists pays: half a block.  At a
- * sixth of a block, ranking them took 13 % of a query and spared 6 % of its
- * entries.
- */
-#define SUBLIST_ENTRIES_MIN (WRVQ_BLOCK_ENTRIES / 2)
-
 typedef struct ScanResult
 {
 	double distance;
@@ -40,13 +30,11 @@ typedef struct WrvqScan
 	const WrvqSupport *support;
 	MemoryContext	   context; /* reset by every rescan */
 	WrvqMetaData	   meta;
-	WrvqCodebook	  *codebook; /* NULL: untrained */
 	WrvqReranker	  *reranker;
 	float			  *query; /* [dimensions] */
 	int				   dimensions;
 	bool			   query_is_null;
-	wrvq_query		  *state;
-	int64			   slots_max; /* slots that the index can have: no list is longer */
+	WrvqSearch		  *search; /* NULL: untrained */
 
 	/* the round */
 	int		round;	   /* -1: none yet */
@@ -73,6 +61,7 @@ wrvqbeginscan(Relation index, int nkeys, int norderbys)
 	IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
 	WrvqScan	 *state = palloc0(sizeof(WrvqScan));
 
+	state->round = -1;
 	state->support = WrvqIndexSupport(index);
 	state->context = AllocSetContextCreate(CurrentMemoryContext, "wrvq scan", ALLOCSET_DEFAULT_SIZES);
 	scan->opaque = state;
@@ -112,8 +101,8 @@ wrvqendscan(IndexScanDesc scan)
 			 "wrvq scan of \"%s\": %d rounds, %d of %u lists, " INT64_FORMAT " entries, " INT64_FORMAT
 			 " rows reranked, " INT64_FORMAT " latecomers dropped",
 			 RelationGetRelationName(scan->indexRelation), state->round + 1, state->probes,
-			 state->meta.is_trained ? state->meta.list_count : 0, state->state != NULL ? state->state->visited : 0,
-			 state->taken_count, state->latecomers);
+			 state->meta.is_trained ? state->meta.list_count : 0,
+			 state->search != NULL ? state->search->query->visited : 0, state->taken_count, state->latecomers);
 	if (state->reranker != NULL)
 		WrvqEndRerank(state->reranker);
 	MemoryContextDelete(state->context);
@@ -141,22 +130,6 @@ read_query(IndexScanDesc scan, WrvqScan *state)
 }
 
 static void
-begin_query(WrvqScan *state)
-{
-	int64		bytes;
-	wrvq_status status;
-	char	   *arena;
-
-	SWIFT(bytes = wrvq_kernel.query_bytes(&state->codebook->view));
-	arena = MemoryContextAllocHuge(state->context, bytes + 64);
-	arena = (char *) TYPEALIGN(64, arena);
-	SWIFT(status = wrvq_kernel.query_begin(&state->codebook->view, &state->codebook->layout, state->query, arena));
-	if (status != WRVQ_OK)
-		elog(ERROR, "could not start a query: status %d", (int) status);
-	state->state = (wrvq_query *) arena;
-}
-
-static void
 start_scan(IndexScanDesc scan, WrvqScan *state)
 {
 	MemoryContext caller = MemoryContextSwitchTo(state->context);
@@ -167,14 +140,7 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 	pgstat_count_index_scan(scan->indexRelation);
 	WrvqReadMeta(scan->indexRelation, &state->meta);
 	read_query(scan, state);
-	state->codebook = NULL;
-	state->state = NULL;
-	if (state->meta.is_trained)
-	{
-		state->codebook = WrvqGetCodebook(scan->indexRelation, &state->meta);
-		state->slots_max = (int64) RelationGetNumberOfBlocks(scan->indexRelation) * state->codebook->slots_per_page;
-		begin_query(state);
-	}
+	state->search = state->meta.is_trained ? WrvqBeginSearch(scan->indexRelation, &state->meta, state->query) : NULL;
 	state->reranker = WrvqBeginRerank(scan->indexRelation, scan->heapRelation, state->support);
 	state->exhausted = false;
 	state->taken = NULL;
@@ -184,136 +150,6 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 	state->last_distance = -DBL_MAX;
 	state->returned = state->latecomers = 0;
 	MemoryContextSwitchTo(caller);
-}
-
-/* ---------- the search layer ---------- */
-
-static int
-sublist_count(const wrvq_shape *shape)
-{
-	return shape->fuzzy_levels > 0 ? shape->levels[1].codeword_count : 1;
-}
-
-/* Does the block hold entries of a chosen sub-list, as far as their range tells? */
-static bool
-is_chosen(const WrvqSlotHeader *slot, const uint8 *chosen, int sublists)
-{
-	if (chosen == NULL)
-		return true;
-	for (int i = slot->sublist_min; i <= Min(slot->sublist_max, sublists - 1); i++)
-		if (chosen[i / 8] & (1 << i % 8))
-			return true;
-	return false;
-}
-
-/*
- * Scans the blocks of one list, or those of its chosen sub-lists.  A slot that is no longer this list's (vacuum
- * has moved the list since the pointer to it was read) starts the list anew:
- * rows met twice are reranked once.
- */
-static Buffer
-scan_list(Relation index, WrvqScan *state, uint32 list, WrvqListEntry *entry, const uint8 *chosen, Buffer buffer)
-{
-	const WrvqCodebook *codebook = state->codebook;
-	WrvqSlotPointer		at = entry->head;
-	int64				visited = 0;
-	int					restarts = 0;
-
-	while (at.block != InvalidBlockNumber)
-	{
-		Page page;
-
-		buffer = ReleaseAndReadBuffer(buffer, index, at.block);
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		WrvqCheckPage(index, buffer, WRVQ_PAGE_POSTING);
-		page = BufferGetPage(buffer);
-
-		/* all that the list has in sequence on this page, under one lock */
-		do
-		{
-			WrvqSlotHeader *slot;
-
-			if (!WrvqSlotIs(codebook, page, at, list))
-			{
-				if (++restarts > 1000)
-					WrvqCorrupted(index, at.block, "a list leads to a block of another list");
-				LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-				WrvqReadListEntry(index, &state->meta, list, entry);
-				LockBuffer(buffer, BUFFER_LOCK_SHARE);
-				at = entry->head;
-				visited = 0;
-				break;
-			}
-			slot = WrvqGetSlot(codebook, page, at.slot);
-			if (slot->count > 0 && is_chosen(slot, chosen, sublist_count(&state->meta.shape)))
-				SWIFT(wrvq_kernel.query_scan_block(state->state, list, (const uint8 *) (slot + 1), slot->count));
-			at = slot->next;
-			visited++;
-		} while (at.block == BufferGetBlockNumber(buffer) && visited <= state->slots_max);
-		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-
-		if (visited > state->slots_max)
-		{
-			/* the index may have grown since the scan began */
-			state->slots_max = (int64) RelationGetNumberOfBlocks(index) * codebook->slots_per_page;
-			if (visited > state->slots_max)
-				WrvqCorrupted(index, at.block, "the blocks of a list run in a circle");
-		}
-		CHECK_FOR_INTERRUPTS();
-	}
-	return buffer;
-}
-
-/*
- * The fuzzy layer: a bit for every sub-list of these lists that is worth a
- * visit; NULL if all are.
- */
-static uint8 *
-choose_sublists(WrvqScan *state, const uint32 *lists, int count, int *bytes_per_list)
-{
-	const wrvq_shape *shape = &state->meta.shape;
-	int				  sublists = sublist_count(shape);
-	void			 *scratch;
-	uint8			 *chosen;
-
-	*bytes_per_list = (sublists + 7) / 8;
-	/* wrvq.probes asks for whole lists; and a block that several sub-lists share is scanned for any of them */
-	if (sublists == 1 || wrvq_probes > 0 || count == 0 ||
-		state->meta.build_entries < (double) SUBLIST_ENTRIES_MIN * sublists * state->meta.list_count)
-		return NULL;
-	scratch = palloc_extended(sizeof(uint64) * sublists * count, MCXT_ALLOC_HUGE);
-	chosen = palloc_extended((Size) *bytes_per_list * count, MCXT_ALLOC_HUGE);
-	SWIFT(wrvq_kernel.query_sublists(state->state, lists, count, WrvqSublistShare(), scratch, chosen));
-	pfree(scratch);
-	return chosen;
-}
-
-/* Scans a set of lists in order of number: neighbours share directory and posting pages. */
-static void
-scan_lists(Relation index, WrvqScan *state, const uint32 *lists, int count, bool whole)
-{
-	WrvqListEntry *entries = palloc_extended(sizeof(WrvqListEntry) * Max(count, 1), MCXT_ALLOC_HUGE);
-	Buffer		   buffer = InvalidBuffer;
-	int			   bytes_per_list = 0;
-	uint8		  *chosen = whole ? NULL : choose_sublists(state, lists, count, &bytes_per_list);
-
-	for (int i = 0; i < count;)
-	{
-		BlockNumber block = WrvqDirectoryBlock(&state->meta, lists[i]);
-		Buffer		directory = WrvqReadPage(index, block, WRVQ_PAGE_DIRECTORY, BUFFER_LOCK_SHARE);
-
-		for (; i < count && WrvqDirectoryBlock(&state->meta, lists[i]) == block; i++)
-			entries[i] = *WrvqDirectoryEntry(BufferGetPage(directory), lists[i]);
-		UnlockReleaseBuffer(directory);
-	}
-	for (int i = 0; i < count; i++)
-		buffer =
-			scan_list(index, state, lists[i], &entries[i], chosen == NULL ? NULL : chosen + i * bytes_per_list, buffer);
-	if (BufferIsValid(buffer))
-		ReleaseBuffer(buffer);
-	if (chosen != NULL)
-		pfree(chosen);
-	pfree(entries);
 }
 
 /* ---------- rounds ---------- */
@@ -418,33 +254,16 @@ rerank_pending(IndexScanDesc scan, WrvqScan *state)
 static void
 search_lists(IndexScanDesc scan, WrvqScan *state)
 {
-	/* no more than the index has room for */
-	int64	limit = Min(state->reach, state->slots_max * WRVQ_BLOCK_ENTRIES + 1), bytes, count;
-	uint32 *lists = palloc_extended(sizeof(uint32) * state->probes, MCXT_ALLOC_HUGE);
-	char   *memory;
 	uint64 *rows;
-	int32	first, rest;
-	bool	all = (uint32) state->probes == state->meta.list_count;
+	bool	complete;
+	int64	count =
+		WrvqSearchLists(state->search, state->probes, state->reach, state->taken, state->taken_count, &rows, &complete);
 
-	SWIFT(bytes = wrvq_kernel.candidates_bytes(limit));
-	memory = palloc_extended(bytes, MCXT_ALLOC_HUGE);
-	SWIFT(wrvq_kernel.query_round(state->state, limit, memory));
-	SWIFT(first = wrvq_kernel.query_lists(state->state, 0, Min(FIRST_LISTS, state->probes), lists));
-	scan_lists(scan->indexRelation, state, lists, first, true);
-	SWIFT(rest = wrvq_kernel.query_lists(state->state, first, state->probes - first, lists));
-	scan_lists(scan->indexRelation, state, lists, rest, all);
-
-	rows = palloc_extended(sizeof(uint64) * Max(limit, 1), MCXT_ALLOC_HUGE);
-	SWIFT(count = wrvq_kernel.query_take(state->state, state->taken, state->taken_count, rows));
 	rerank_rows(scan, state, rows, count);
 	take_rows(state, rows, count);
-
-	/* everything was visited and nothing was left out: no round can find more */
-	if (all && state->state->candidate_count < limit)
+	if (complete)
 		state->exhausted = true;
 	pfree(rows);
-	pfree(memory);
-	pfree(lists);
 }
 
 static void
@@ -457,7 +276,7 @@ run_round(IndexScanDesc scan, WrvqScan *state)
 	plan_round(state);
 	if (state->round == 0)
 		rerank_pending(scan, state);
-	if (state->codebook != NULL)
+	if (state->search != NULL)
 		search_lists(scan, state);
 	else
 		state->exhausted = true;

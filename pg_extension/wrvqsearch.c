@@ -1,0 +1,200 @@
+/*
+ * wrvqsearch.c: the three layers: ranks lists and sub-lists, scans their
+ * blocks, and keeps the best candidates.  What the distances mean is the
+ * kernels' business; here are the pages.
+ */
+#include "wrvq.h"
+
+#include "miscadmin.h"
+
+/* the best lists are visited first, so that most later entries miss the threshold */
+#define FIRST_LISTS 16
+
+/*
+ * mean entries from which choosing among sub-lists pays: half a block.  At a
+ * sixth of a block, ranking them took 13 % of a query and spared 6 % of its
+ * entries.
+ */
+#define SUBLIST_ENTRIES_MIN (WRVQ_BLOCK_ENTRIES / 2)
+
+/* Prepares the query in the current memory context, where everything about the search stays. */
+WrvqSearch *
+WrvqBeginSearch(Relation index, const WrvqMetaData *meta, const float *vector)
+{
+	WrvqSearch *search = palloc0(sizeof(WrvqSearch));
+	int64		bytes;
+	wrvq_status status;
+	char	   *arena;
+
+	search->index = index;
+	search->meta = meta;
+	search->codebook = WrvqGetCodebook(index, meta);
+	search->slots_max = (int64) RelationGetNumberOfBlocks(index) * search->codebook->slots_per_page;
+	SWIFT(bytes = wrvq_kernel.query_bytes(&search->codebook->view));
+	arena = palloc_extended(bytes + 64, MCXT_ALLOC_HUGE);
+	arena = (char *) TYPEALIGN(64, arena);
+	SWIFT(status = wrvq_kernel.query_begin(&search->codebook->view, &search->codebook->layout, vector, arena));
+	if (status != WRVQ_OK)
+		elog(ERROR, "could not start a query: status %d", (int) status);
+	search->query = (wrvq_query *) arena;
+	return search;
+}
+
+static int
+sublist_count(const wrvq_shape *shape)
+{
+	return shape->fuzzy_levels > 0 ? shape->levels[1].codeword_count : 1;
+}
+
+/* Does the block hold entries of a chosen sub-list, as far as their range tells? */
+static bool
+is_chosen(const WrvqSlotHeader *slot, const uint8 *chosen, int sublists)
+{
+	if (chosen == NULL)
+		return true;
+	for (int i = slot->sublist_min; i <= Min(slot->sublist_max, sublists - 1); i++)
+		if (chosen[i / 8] & (1 << i % 8))
+			return true;
+	return false;
+}
+
+/*
+ * Scans the blocks of one list, or those of its chosen sub-lists.  A slot that
+ * is no longer this list's (vacuum has moved the list since the pointer to it
+ * was read) starts the list anew: rows met twice are reranked once.
+ */
+static Buffer
+scan_list(WrvqSearch *search, uint32 list, WrvqListEntry *entry, const uint8 *chosen, Buffer buffer)
+{
+	const WrvqCodebook *codebook = search->codebook;
+	WrvqSlotPointer		at = entry->head;
+	int64				visited = 0;
+	int					restarts = 0;
+
+	while (at.block != InvalidBlockNumber)
+	{
+		Page page;
+
+		buffer = ReleaseAndReadBuffer(buffer, search->index, at.block);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		WrvqCheckPage(search->index, buffer, WRVQ_PAGE_POSTING);
+		page = BufferGetPage(buffer);
+
+		/* all that the list has in sequence on this page, under one lock */
+		do
+		{
+			WrvqSlotHeader *slot;
+
+			if (!WrvqSlotIs(codebook, page, at, list))
+			{
+				if (++restarts > 1000)
+					WrvqCorrupted(search->index, at.block, "a list leads to a block of another list");
+				LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+				WrvqReadListEntry(search->index, search->meta, list, entry);
+				LockBuffer(buffer, BUFFER_LOCK_SHARE);
+				at = entry->head;
+				visited = 0;
+				break;
+			}
+			slot = WrvqGetSlot(codebook, page, at.slot);
+			if (slot->count > 0 && is_chosen(slot, chosen, sublist_count(&search->meta->shape)))
+				SWIFT(wrvq_kernel.query_scan_block(search->query, list, (const uint8 *) (slot + 1), slot->count));
+			at = slot->next;
+			visited++;
+		} while (at.block == BufferGetBlockNumber(buffer) && visited <= search->slots_max);
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+
+		if (visited > search->slots_max)
+		{
+			/* the index may have grown since the scan began */
+			search->slots_max = (int64) RelationGetNumberOfBlocks(search->index) * codebook->slots_per_page;
+			if (visited > search->slots_max)
+				WrvqCorrupted(search->index, at.block, "the blocks of a list run in a circle");
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+	return buffer;
+}
+
+/*
+ * The fuzzy layer: a bit for every sub-list of these lists that is worth a
+ * visit; NULL if all are.
+ */
+static uint8 *
+choose_sublists(WrvqSearch *search, const uint32 *lists, int count, int *bytes_per_list)
+{
+	const wrvq_shape *shape = &search->meta->shape;
+	int				  sublists = sublist_count(shape);
+	void			 *scratch;
+	uint8			 *chosen;
+
+	*bytes_per_list = (sublists + 7) / 8;
+	/* wrvq.probes asks for whole lists; and a block that several sub-lists share is scanned for any of them */
+	if (sublists == 1 || wrvq_probes > 0 || count == 0 ||
+		search->meta->build_entries < (double) SUBLIST_ENTRIES_MIN * sublists * search->meta->list_count)
+		return NULL;
+	scratch = palloc_extended(sizeof(uint64) * sublists * count, MCXT_ALLOC_HUGE);
+	chosen = palloc_extended((Size) *bytes_per_list * count, MCXT_ALLOC_HUGE);
+	SWIFT(wrvq_kernel.query_sublists(search->query, lists, count, WrvqSublistShare(), scratch, chosen));
+	pfree(scratch);
+	return chosen;
+}
+
+/* Scans a set of lists in order of number: neighbours share directory and posting pages. */
+static void
+scan_lists(WrvqSearch *search, const uint32 *lists, int count, bool whole)
+{
+	WrvqListEntry *entries = palloc_extended(sizeof(WrvqListEntry) * Max(count, 1), MCXT_ALLOC_HUGE);
+	Buffer		   buffer = InvalidBuffer;
+	int			   bytes_per_list = 0;
+	uint8		  *chosen = whole ? NULL : choose_sublists(search, lists, count, &bytes_per_list);
+
+	for (int i = 0; i < count;)
+	{
+		BlockNumber block = WrvqDirectoryBlock(search->meta, lists[i]);
+		Buffer		directory = WrvqReadPage(search->index, block, WRVQ_PAGE_DIRECTORY, BUFFER_LOCK_SHARE);
+
+		for (; i < count && WrvqDirectoryBlock(search->meta, lists[i]) == block; i++)
+			entries[i] = *WrvqDirectoryEntry(BufferGetPage(directory), lists[i]);
+		UnlockReleaseBuffer(directory);
+	}
+	for (int i = 0; i < count; i++)
+		buffer = scan_list(search, lists[i], &entries[i], chosen == NULL ? NULL : chosen + i * bytes_per_list, buffer);
+	if (BufferIsValid(buffer))
+		ReleaseBuffer(buffer);
+	if (chosen != NULL)
+		pfree(chosen);
+	pfree(entries);
+}
+
+/*
+ * Visits the best probes lists and keeps the best reach candidates.  Returns
+ * those that are not among taken[taken_count], in *rows, both in order of row
+ * identifier; *complete: nothing was left out, a wider search finds no more.
+ */
+int64
+WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken, int64 taken_count, uint64 **rows,
+				bool *complete)
+{
+	/* no more than the index has room for */
+	int64	limit = Min(reach, search->slots_max * WRVQ_BLOCK_ENTRIES + 1), bytes, count;
+	uint32 *lists = palloc_extended(sizeof(uint32) * probes, MCXT_ALLOC_HUGE);
+	char   *memory;
+	int32	first, rest;
+	bool	all = (uint32) probes == search->meta->list_count;
+
+	SWIFT(bytes = wrvq_kernel.candidates_bytes(limit));
+	memory = palloc_extended(bytes, MCXT_ALLOC_HUGE);
+	SWIFT(wrvq_kernel.query_round(search->query, limit, memory));
+	SWIFT(first = wrvq_kernel.query_lists(search->query, 0, Min(FIRST_LISTS, probes), lists));
+	scan_lists(search, lists, first, true);
+	SWIFT(rest = wrvq_kernel.query_lists(search->query, first, probes - first, lists));
+	scan_lists(search, lists, rest, all);
+
+	*rows = palloc_extended(sizeof(uint64) * Max(limit, 1), MCXT_ALLOC_HUGE);
+	SWIFT(count = wrvq_kernel.query_take(search->query, taken, taken_count, *rows));
+	*complete = all && search->query->candidate_count < limit;
+	pfree(memory);
+	pfree(lists);
+	return count;
+}
