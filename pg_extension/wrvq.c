@@ -127,9 +127,9 @@ static bytea *
 wrvqoptions(Datum reloptions, bool validate)
 {
 	static const relopt_parse_elt elements[] = {
-		{"lists", RELOPT_TYPE_INT, offsetof(WrvqOptions, lists)},
-		{"fuzzy_levels", RELOPT_TYPE_INT, offsetof(WrvqOptions, fuzzy_levels)},
-		{"codebook", RELOPT_TYPE_STRING, offsetof(WrvqOptions, codebook_offset)},
+		{.optname = "lists", .opttype = RELOPT_TYPE_INT, .offset = offsetof(WrvqOptions, lists)},
+		{.optname = "fuzzy_levels", .opttype = RELOPT_TYPE_INT, .offset = offsetof(WrvqOptions, fuzzy_levels)},
+		{.optname = "codebook", .opttype = RELOPT_TYPE_STRING, .offset = offsetof(WrvqOptions, codebook_offset)},
 	};
 
 	return (bytea *) build_reloptions(reloptions, validate, wrvq_relopt_kind, sizeof(WrvqOptions), elements,

@@ -19,6 +19,7 @@
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 
+#include "wrvqcompat.h"
 #include "wrvq_kernels.h"
 #include "wrvq_training.h"
 
@@ -215,7 +216,7 @@ extern BlockNumber	   WrvqDirectoryBlock(const WrvqMetaData *meta, uint32 list);
 extern void			   WrvqReadListEntry(Relation index, const WrvqMetaData *meta, uint32 list, WrvqListEntry *entry);
 extern uint64		   WrvqRowFromTid(ItemPointer tid);
 extern void			   WrvqTidFromRow(uint64 row, ItemPointer tid);
-extern void			   WrvqCorrupted(Relation index, BlockNumber block, const char *what) pg_attribute_noreturn();
+extern void			   WrvqCorrupted(Relation index, BlockNumber block, const char *what) __attribute__((noreturn));
 
 /* ---------- wrvqcodebook.c ---------- */
 

@@ -118,9 +118,7 @@ WrvqEndCalibration(WrvqCalibration *calibration, WrvqMetaData *meta)
 	}
 	qsort(ranks, count, sizeof(uint32), compare_ranks);
 	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
-		meta->curve[i] = count == 0 || curve_recalls[i] == 1.0
-							 ? meta->list_count
-							 : ranks[Min(count - 1, (int) (curve_recalls[i] * count))] + 1;
+		meta->curve[i] = count == 0 ? meta->list_count : ranks[Min(count - 1, (int) (curve_recalls[i] * count))] + 1;
 }
 
 /* ---------- what wrvq.target_recall asks for ---------- */
@@ -176,6 +174,8 @@ WrvqProbes(const WrvqMetaData *meta)
 
 	if (!meta->is_trained)
 		return 0;
+	if (misses <= 0)
+		return meta->list_count;
 	if (meta->curve[WRVQ_CURVE_POINTS - 1] != 0)
 		return probes_by_curve(meta, 1 - misses * MISSES_FOR_LISTS);
 	/* the index trained itself as its first rows came, or was empty: nothing was measured */

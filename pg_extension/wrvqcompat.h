@@ -6,4 +6,11 @@
 #error "wrvq requires PostgreSQL 15 or later"
 #endif
 
+/* Sleeps if VACUUM has used up its cost limit; 18 asks whether ANALYZE is speaking. */
+#if PG_VERSION_NUM >= 180000
+#define WrvqVacuumDelay() vacuum_delay_point(false)
+#else
+#define WrvqVacuumDelay() vacuum_delay_point()
+#endif
+
 #endif

@@ -119,7 +119,7 @@ vacuum_pages(VacuumState *state)
 	{
 		Buffer buffer;
 
-		vacuum_delay_point();
+		WrvqVacuumDelay();
 		buffer = ReadBufferExtended(state->index, MAIN_FORKNUM, block, RBM_NORMAL, state->strategy);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 		/* a crash may leave a page that was added and never written */
@@ -188,7 +188,7 @@ extract_entries(VacuumState *state, uint32 list, const WrvqListEntry *lists, int
 
 		if (at.block == InvalidBlockNumber || extract->slot_count >= slots)
 			WrvqCorrupted(state->index, lists->tail.block, "a list does not lead to its tail");
-		vacuum_delay_point();
+		WrvqVacuumDelay();
 		buffer = WrvqReadPage(state->index, at.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_SHARE);
 		if (!WrvqSlotIs(codebook, BufferGetPage(buffer), at, list))
 			WrvqCorrupted(state->index, at.block, "a list leads to a block of another list");
@@ -359,7 +359,7 @@ rewrite_list(VacuumState *state, uint32 list)
 	{
 		int count = (end - 1) % WRVQ_BLOCK_ENTRIES + 1;
 
-		vacuum_delay_point();
+		WrvqVacuumDelay();
 		next = write_slot(state, list, &extract, end - count, count, next);
 		end -= count;
 	}

@@ -35,9 +35,12 @@ public struct Codebook: Sendable, Equatable {
 
   /// One step of the quantizer.
   public struct Level: Sendable, Equatable {
+    /// What `weightBits` can be: a half, or the number of one of `2^weightBits` values.
+    public static let weightBitsChoices = [16, 8, 4, 3, 2]
+
     public var kind: Kind
     public var weightRule: WeightRule
-    /// Bits of a stored weight: 16, 8, 4, 3 or 2.
+    /// Bits of a stored weight: one of `weightBitsChoices`.
     public var weightBits: Int
     /// Row-major codewords, shaped by `kind`.
     public var codewords: [Float]

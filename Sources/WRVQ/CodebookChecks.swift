@@ -50,7 +50,7 @@ extension Codebook {
   }
 
   private func validateWeights(of level: Level, _ index: Int) throws(CodebookError) {
-    guard [16, 8, 4, 3, 2].contains(level.weightBits) else {
+    guard Level.weightBitsChoices.contains(level.weightBits) else {
       throw .badWeightBits(level: index, bits: level.weightBits)
     }
     let expected = level.weightBits == 16 ? 0 : 1 << level.weightBits

@@ -167,28 +167,7 @@ extension CodebookFile {
   /// Writes a file, whole or not at all; one of the same name is replaced.
   public static func write(_ codebook: Codebook, path: String) throws {
     let data = try encode(codebook)
-    try checkWritable(path: path)
-    do {
-      try data.write(to: URL(fileURLWithPath: path), options: .atomic)
-    } catch {
-      let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? any Error ?? error
-      throw FileError.unwritable(reason: cause.localizedDescription)
-    }
-  }
-
-  /// Throws if a file of this name certainly cannot be written: to find out before the work.
-  public static func checkWritable(path: String) throws(FileError) {
-    let manager = FileManager.default
-    let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-    var isDirectory: ObjCBool = false
-    if manager.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue {
-      throw .unwritable(reason: "it is a directory")
-    }
-    guard manager.fileExists(atPath: folder, isDirectory: &isDirectory), isDirectory.boolValue
-    else { throw .unwritable(reason: "there is no directory \(folder)") }
-    guard manager.isWritableFile(atPath: folder) else {
-      throw .unwritable(reason: "permission denied in \(folder)")
-    }
+    try OutputFile.write([data], path: path)
   }
 }
 

@@ -1,6 +1,4 @@
 import CWRVQKernels
-import Dispatch
-import Synchronization
 
 /// How far training is.
 public struct TrainingProgress: Sendable {
@@ -75,6 +73,9 @@ public enum CodebookTrainer {
     guard (1...100).contains(configuration.iterations) else {
       throw TrainingError.iterations(configuration.iterations, expected: 1...100)
     }
+    guard Codebook.Level.weightBitsChoices.contains(configuration.weightBits) else {
+      throw TrainingError.weightBits(configuration.weightBits)
+    }
     if configuration.threads < 1 { throw TrainingError.threads(configuration.threads) }
   }
 
@@ -137,7 +138,7 @@ public enum CodebookTrainer {
       for (i, specification) in configuration.levels.enumerated() {
         levels[i].weight_rule =
           i == 0 ? Int32(WRVQ_WEIGHT_ONE.rawValue) : kernelRule(configuration.weightRule)
-        levels[i].weight_bits = 16
+        levels[i].weight_bits = i == 0 ? 16 : Int32(configuration.weightBits)
         switch specification.kind {
         case .flat(let count):
           levels[i].kind = Int32(WRVQ_FLAT.rawValue)
@@ -214,20 +215,8 @@ private final class TrainerRun {
   /// Does all units of the current step.
   private func work(_ trainer: OpaquePointer) {
     let units = Int(kernels.trainer_units(trainer))
-    let workers = min(threads, units)
-    if workers <= 1 {
-      for unit in 0..<units { kernels.trainer_work(trainer, Int32(unit)) }
-      return
-    }
     let shared = SharedStep(trainer: trainer, work: kernels.trainer_work)
-    let next = Atomic<Int>(0)
-    DispatchQueue.concurrentPerform(iterations: workers) { _ in
-      while true {
-        let unit = next.wrappingAdd(1, ordering: .relaxed).oldValue
-        if unit >= units { return }
-        shared.work(shared.trainer, Int32(unit))
-      }
-    }
+    concurrently(units, threads: threads) { shared.work(shared.trainer, Int32($0)) }
   }
 
   private func progress(_ fraction: Double) -> TrainingProgress {
@@ -255,10 +244,14 @@ private final class TrainerRun {
         (kind, values) = (.product(pieces: pieces, pieceDimensions: p), pieces * 16 * p)
         transform = denseTransform(kernels.trainer_transform(trainer))
       }
+      let rule = i == 0 ? Codebook.WeightRule.one : configuration.weightRule
+      let bits = rule == .one ? 16 : configuration.weightBits
+      let weights = kernels.trainer_weights(trainer, Int32(i))
       return Codebook.Level(
-        kind: kind, weightRule: i == 0 ? .one : configuration.weightRule,
+        kind: kind, weightRule: rule, weightBits: bits,
         codewords: Array(UnsafeBufferPointer(start: codewords, count: values)),
-        transform: transform)
+        transform: transform,
+        weights: bits == 16 ? nil : Array(UnsafeBufferPointer(start: weights, count: 1 << bits)))
     }
     let losses = (0..<levels.count).map { kernels.trainer_loss(trainer, Int32($0)) }
     return Codebook(

@@ -7,6 +7,9 @@ public struct TrainingConfiguration: Sendable {
   public var levels: [LevelSpecification]
   /// The weights of all levels but the first.  Projection loses least (DESIGN §2).
   public var weightRule: Codebook.WeightRule
+  /// Bits of a stored weight: 16 (a half), 8, 4, 3 or 2.  With fewer than 16, every level gets
+  /// `2^weightBits` values that its weights can take; four bits lose next to nothing (DESIGN §2).
+  public var weightBits: Int
   /// k-means iterations a level, 1…100.  Ten are within one per cent of convergence.
   public var iterations: Int
   /// The same sample, configuration and seed give the same codebook.
@@ -16,12 +19,13 @@ public struct TrainingConfiguration: Sendable {
 
   public init(
     metric: Codebook.Metric, levels: [LevelSpecification],
-    weightRule: Codebook.WeightRule = .projection, iterations: Int = 10, seed: UInt64 = 1,
-    threads: Int = ProcessInfo.processInfo.activeProcessorCount
+    weightRule: Codebook.WeightRule = .projection, weightBits: Int = 16, iterations: Int = 10,
+    seed: UInt64 = 1, threads: Int = ProcessInfo.processInfo.activeProcessorCount
   ) {
     self.metric = metric
     self.levels = levels
     self.weightRule = weightRule
+    self.weightBits = weightBits
     self.iterations = iterations
     self.seed = seed
     self.threads = threads

@@ -10,6 +10,7 @@ public enum TrainingError: Error, Equatable, CustomStringConvertible {
   case dimensions(Int, expected: ClosedRange<Int>)
   case iterations(Int, expected: ClosedRange<Int>)
   case threads(Int)
+  case weightBits(Int)
   case sampleSize(values: Int, dimensions: Int)
   case emptySample
   /// A NaN or an infinity.
@@ -39,6 +40,7 @@ public enum TrainingError: Error, Equatable, CustomStringConvertible {
     case .iterations(let iterations, let expected):
       "\(iterations) iterations; expected \(expected.lowerBound) to \(expected.upperBound)"
     case .threads(let threads): "\(threads) threads; expected at least 1"
+    case .weightBits(let bits): "weights of \(bits) bits; expected 16, 8, 4, 3 or 2"
     case .sampleSize(let values, let dimensions):
       "a sample of \(values) values is no whole number of vectors of \(dimensions) dimensions"
     case .emptySample: "there are no vectors to train on"

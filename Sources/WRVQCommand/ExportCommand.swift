@@ -23,7 +23,7 @@ struct ExportCommand: ParsableCommand {
   }
 
   func run() throws {
-    try namingFile(output) { try CodebookFile.checkWritable(path: output) }
+    try namingFile(output) { try OutputFile.checkWritable(path: output) }
     let catalog = try CodebookCatalog(on: connection.connect())
     let codebook = try catalog.codebook(named: name)
     try namingFile(output) { try CodebookFile.write(codebook, path: output) }

@@ -131,7 +131,7 @@ struct TrainCommand: ParsableCommand {
       try CodebookCatalog(on: connection.connect()).checkStorable(name)
     }
     if let output {
-      try namingFile(output) { try CodebookFile.checkWritable(path: output) }
+      try namingFile(output) { try OutputFile.checkWritable(path: output) }
     }
   }
 

@@ -39,6 +39,11 @@ extension wrvq_level_shape {
     isProduct ? pieces &* pieceDimensions &* 16 : ceil16(count) &* d
   }
 
+  /// Can stored weights take only some values?
+  @inline(__always) var hasWeightGrid: Bool {
+    weight_bits < 16 && weight_rule != Int32(WRVQ_WEIGHT_ONE.rawValue)
+  }
+
   private var hasValidWeightBits: Bool {
     weight_bits == 16 || weight_bits == 8 || weight_bits >= 2 && weight_bits <= 4
   }

@@ -61,9 +61,14 @@ extension Trainer {
         begin(.average, items: flat.codewordCount, perUnit: averageUnitCodewords)
       } else if flat.isCoarse {
         beginGroups()
+      } else if shape(level).hasWeightGrid {
+        fitGrid()
+        let even = rows / memory.laneCount &+ 1
+        begin(.subtract, items: rows, perUnit: lesser((1 &<< 22) / d &+ 1, even))
       } else {
         endLevel()
       }
+    case .subtract: endLevel()
     case .average:
       fillEmpty()
       iteration &+= 1
@@ -143,7 +148,8 @@ extension Trainer {
   }
 
   func assignRows(_ start: Int, _ end: Int, _ lane: MutableFloatPointer) {
-    let takes = flat.isFinal && !flat.isCoarse
+    let weighs = flat.isFinal && !flat.isCoarse
+    let subtracts = weighs && !shape(level).hasWeightGrid
     var position = start
     while position < end {
       var n = lesser(memory.chunkRows, end &- position)
@@ -155,13 +161,8 @@ extension Trainer {
           x, n, d, memory.packed, memory.halfNorms, flat.codewordCount,
           lane + memory.chunkRows &* d, memory.codes + position, memory.scores + position)
       }
-      if takes {
-        var r = position
-        while r < position &+ n {
-          takeResidual(row(at: r), Int(memory.codes[r]), memory.scores[r])
-          r &+= 1
-        }
-      }
+      if weighs { weighRows(position, position &+ n) }
+      if subtracts { subtractCodewords(position, position &+ n) }
       position &+= n
     }
   }
@@ -177,17 +178,37 @@ extension Trainer {
     return FloatPointer(lane)
   }
 
+  /// Turns scores into weights.
+  private func weighRows(_ start: Int, _ end: Int) {
+    var position = start
+    while position < end {
+      let length = unitRows ? memory.lengths[row(at: position)] : 1
+      var weight: Float = 1
+      if isProjection {
+        let norm = memory.squaredNorms[Int(memory.codes[position])]
+        weight = norm > 0 ? length * memory.scores[position] / norm : 0
+      } else if !isPlain {
+        weight = length
+      }
+      memory.scores[position] = weight
+      position &+= 1
+    }
+  }
+
+  /// Replaces rows by their residuals.
+  func subtractCodewords(_ start: Int, _ end: Int) {
+    var position = start
+    while position < end {
+      takeResidual(
+        row(at: position), Int(memory.codes[position]), stored(memory.scores[position]))
+      position &+= 1
+    }
+  }
+
   /// Replaces a row by its residual, of unit length if the next level wants that.
-  private func takeResidual(_ row: Int, _ code: Int, _ score: Float) {
+  private func takeResidual(_ row: Int, _ code: Int, _ weight: Float) {
     let x = sample + row &* d, c = target + code &* d
     let length = unitRows ? memory.lengths[row] : 1
-    var weight: Float = 1
-    if isProjection {
-      let norm = memory.squaredNorms[code]
-      weight = norm > 0 ? roundedThroughHalf(length * score / norm) : 0
-    } else if !isPlain {
-      weight = roundedThroughHalf(length)
-    }
     if length != 1 { scale(x, length, d) }
     addScaled(x, -weight, c, d)
     let rest = ws_sqrt(dot(x, x, d))

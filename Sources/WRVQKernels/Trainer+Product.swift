@@ -63,10 +63,17 @@ extension Trainer {
       if iteration < pieceIterations {
         begin(.pieces, items: shape(level).pieces)
       } else {
-        begin(.measure, items: tileCount, perUnit: tileCount / 256 &+ 1)
+        beginMeasure(shape(level).hasWeightGrid ? .weigh : .measure)
       }
+    case .weigh:
+      fitGrid()
+      beginMeasure(.measure)
     default: endLevel()
     }
+  }
+
+  private mutating func beginMeasure(_ step: Step) {
+    begin(step, items: tileCount, perUnit: tileCount / 256 &+ 1)
   }
 
   /// Pieces are cheap to train: twice the iterations cost a tenth of the time.
@@ -249,7 +256,8 @@ extension Trainer {
     piece.seed(candidates, n, distances, &random)
   }
 
-  /// The loss of some tiles' rows, as its square root into `lengths`.
+  /// The loss of some tiles' rows, as its square root into `lengths`; while weighing, their
+  /// weights into `scores`.
   func measureTiles(_ start: Int, _ end: Int, _ lane: MutableFloatPointer) {
     let pieces = shape(level).pieces
     var q = 0
@@ -276,13 +284,18 @@ extension Trainer {
         let product = products[r], norm = products[16 &+ r], square = products[32 &+ r]
         var weight: Float = 1
         if isProjection {
-          weight = norm > 0 ? roundedThroughHalf(length * product / norm) : 0
+          weight = norm > 0 ? length * product / norm : 0
         } else if !isPlain {
-          weight = roundedThroughHalf(length)
+          weight = length
         }
+        r &+= 1
+        if step == .weigh {
+          memory.scores[row] = weight
+          continue
+        }
+        weight = stored(weight)
         let loss = length * length * square - 2 * weight * length * product + weight * weight * norm
         memory.lengths[row] = loss > 0 ? ws_sqrt(loss) : 0
-        r &+= 1
       }
       t &+= 1
     }

@@ -41,6 +41,7 @@ extension Trainer {
     case .transform: return 0.5 + 0.15 * stepProgress
     case .pieces:
       return 0.65 + 0.3 * (Float(iteration) + stepProgress) / Float(pieceIterations)
+    case .weigh: return 0.95
     case .measure: return 0.95 + 0.05 * stepProgress
     case .done: return 1
     default: return flatProgress
@@ -55,7 +56,7 @@ extension Trainer {
   private var flatProgress: Float {
     var passes = Float(iteration)
     if step == .assign { passes += 0.9 * stepProgress }
-    if step == .average { passes += 0.9 + 0.1 * stepProgress }
+    if step == .average || step == .subtract { passes += 0.9 + 0.1 * stepProgress }
     let share = passes / Float(flat.iterations &+ 1)
     if flat.isFine { return 0.3 + 0.7 * share }
     if flat.isCoarse { return step == .neighbours ? 0.3 : 0.3 * share }

@@ -25,7 +25,9 @@ struct Trainer {
     static var transform: Step { Step(number: 9) }
     static var pieces: Step { Step(number: 10) }
     static var measure: Step { Step(number: 11) }
-    static var done: Step { Step(number: 12) }
+    static var subtract: Step { Step(number: 12) }
+    static var weigh: Step { Step(number: 13) }
+    static var done: Step { Step(number: 14) }
   }
 
   let shape: UnsafeMutablePointer<wrvq_shape>
@@ -90,7 +92,8 @@ struct Trainer {
     case .rotate: rotatePanels(start, end)
     case .transform: transformTiles(start, end, lane)
     case .pieces: trainPieces(start, end, lane)
-    case .measure: measureTiles(start, end, lane)
+    case .weigh, .measure: measureTiles(start, end, lane)
+    case .subtract: subtractCodewords(start, end)
     default: break  // tridiagonalize is serial
     }
   }
@@ -99,7 +102,7 @@ struct Trainer {
     itemsDone = lesser(items, itemsDone &+ memory.laneCount &* itemsPerUnit)
     if itemsDone < items { return WRVQ_MORE }
     switch step {
-    case .seed, .assign, .average, .settle, .neighbours: advanceFlat()
+    case .seed, .assign, .average, .settle, .neighbours, .subtract: advanceFlat()
     case .done: break
     default: advanceProduct()
     }
@@ -130,6 +133,24 @@ struct Trainer {
     level &+= 1
     unitRows = wantsUnitRows(level)
     beginLevel()
+  }
+
+  // MARK: - Weights
+
+  /// The values that the level's weights can take, if `hasWeightGrid`.
+  private var grid: WeightGrid {
+    WeightGrid(
+      values: memory.grids + level &* weightGridValues, count: 1 &<< Int(shape(level).weight_bits))
+  }
+
+  /// Fits the level's grid to the weights in `scores`.
+  func fitGrid() {
+    grid.fit(memory.scores, rows, memory.bins)
+  }
+
+  /// A weight as it comes back from storage.
+  func stored(_ weight: Float) -> Float {
+    shape(level).hasWeightGrid ? grid.nearest(weight) : roundedThroughHalf(weight)
   }
 
   /// Random numbers for one purpose.

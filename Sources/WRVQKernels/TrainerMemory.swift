@@ -33,6 +33,10 @@ struct TrainerMemory {
   /// The levels' codewords one behind the other: flat `[s][d]`, product `[m][16][p]`.
   let codewords: MutableFloatPointer
   let losses: UnsafeMutablePointer<Double>
+  /// The values that the levels' weights can take, `levels × weightGridValues`, and counts of
+  /// weights to fit them to; neither if all weights are halves.
+  let grids: MutableFloatPointer
+  let bins: UnsafeMutablePointer<UInt32>
   /// The transform's diagonal blocks, each `[b][b]`; their covariances before.
   let transform: MutableFloatPointer
   /// Lengths of the residuals, one a row.
@@ -81,6 +85,9 @@ struct TrainerMemory {
     let b = shape.pointee.transformBlock
     codewords = arena.take(codewordOffset(shape, level: levels), of: Float.self)
     losses = arena.take(levels, of: Double.self)
+    let hasGrids = hasWeightGrids(shape)
+    grids = arena.take(hasGrids ? levels &* weightGridValues : 0, of: Float.self)
+    bins = arena.take(hasGrids ? weightGridBins : 0, of: UInt32.self)
     transform = arena.take(d &* b, of: Float.self)
     lengths = arena.take(n, of: Float.self)
     codes = arena.take(n, of: UInt32.self)
@@ -154,6 +161,16 @@ func codewordOffset(_ shape: UnsafePointer<wrvq_shape>, level end: Int) -> Int {
     i &+= 1
   }
   return floats
+}
+
+/// Has any level weights of fewer than 16 bits?
+private func hasWeightGrids(_ shape: UnsafePointer<wrvq_shape>) -> Bool {
+  var i = 0
+  while i < shape.pointee.levelCount {
+    if level(shape, i).hasWeightGrid { return true }
+    i &+= 1
+  }
+  return false
 }
 
 /// Groups that a large level's codewords are trained in: the square root of their number.

@@ -16,6 +16,7 @@ private func fill(_ kernels: UnsafeMutablePointer<wrvq_training_kernels>) {
     trainer_progress: { trainerProgress($0) },
     trainer_codewords: { trainerCodewords($0, $1) },
     trainer_transform: { trainerTransform($0) },
+    trainer_weights: { trainerWeights($0, $1) },
     trainer_loss: { trainerLoss($0, $1) })
 }
 
@@ -104,6 +105,11 @@ func trainerCodewords(_ opaque: OpaquePointer, _ level: Int32) -> FloatPointer {
 
 @inline(never) func trainerTransform(_ opaque: OpaquePointer) -> FloatPointer {
   FloatPointer(trainer(opaque).pointee.memory.transform)
+}
+
+@inline(never)
+func trainerWeights(_ opaque: OpaquePointer, _ level: Int32) -> FloatPointer {
+  FloatPointer(trainer(opaque).pointee.memory.grids + Int(level) &* weightGridValues)
 }
 
 @inline(never) func trainerLoss(_ opaque: OpaquePointer, _ level: Int32) -> Double {

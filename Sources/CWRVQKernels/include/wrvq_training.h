@@ -7,7 +7,9 @@
  * level by level.  Every level is trained by linear residual fine-tuning
  * (paper section on codebook training, "L"): k-means for weight one, spherical
  * k-means on unit residuals otherwise, balanced PCA and k-means per piece for
- * a product level.
+ * a product level.  Weights of fewer than 16 bits are quantized in the loop: a
+ * level's 2^bits values are fitted to its weights once its codewords are
+ * fixed, and the next level sees what the rounded weights leave.
  *
  *     do {
  *         for (unit = 0; unit < trainer_units(t); unit++)   // in any order, in parallel
@@ -51,6 +53,11 @@ typedef struct wrvq_training_kernels
 	const float *WRVQ_NONNULL (*WRVQ_NONNULL trainer_codewords) (const wrvq_trainer *WRVQ_NONNULL trainer, int32_t level);
 	/* The product level's transform: diagonal blocks in sequence, each [b][b]; rounded likewise. */
 	const float *WRVQ_NONNULL (*WRVQ_NONNULL trainer_transform) (const wrvq_trainer *WRVQ_NONNULL trainer);
+	/*
+	 * The 2^weight_bits values, ascending, that the level's stored weights can
+	 * take: only where it has fewer than 16 bits and its rule is not one.
+	 */
+	const float *WRVQ_NONNULL (*WRVQ_NONNULL trainer_weights) (const wrvq_trainer *WRVQ_NONNULL trainer, int32_t level);
 	/* Quantization loss on the sample after the level: mean squared length of the residual. */
 	double		(*WRVQ_NONNULL trainer_loss) (const wrvq_trainer *WRVQ_NONNULL trainer, int32_t level);
 } wrvq_training_kernels;
