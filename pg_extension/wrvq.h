@@ -162,6 +162,8 @@ typedef struct WrvqSupport
 	const float *(*vector)(Datum datum, int *dimensions);
 	/* The operator's own value. */
 	double (*distance)(const float *a, const float *b, int dimensions);
+	/* The other way: a datum of the type, in the current memory context. */
+	Datum (*datum)(const float *vector, int dimensions);
 } WrvqSupport;
 
 /* ---------- wrvq.c ---------- */
@@ -293,6 +295,7 @@ extern WrvqCalibration *WrvqNewCalibration(const WrvqSample *sample);
 extern void				WrvqBeginCalibration(WrvqCalibration *calibration, const WrvqCodebook *codebook);
 extern void				WrvqCalibrate(WrvqCalibration *calibration, const WrvqEncoder *encoder);
 extern void				WrvqEndCalibration(WrvqCalibration *calibration, WrvqMetaData *meta);
+extern void				WrvqDescribeCurve(const WrvqMetaData *meta, struct StringInfoData *json);
 extern int				WrvqProbes(const WrvqMetaData *meta);
 extern float			WrvqSublistShare(void);
 extern int64			WrvqRerankDepth(void);
@@ -344,6 +347,10 @@ extern bool			 WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snap
 extern bool WrvqRerank(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float *query, int dimensions,
 					   double *distance);
 extern void WrvqEndRerank(WrvqReranker *reranker);
+
+/* ---------- wrvqinfo.c ---------- */
+
+extern Relation WrvqOpenIndex(Oid oid, LOCKMODE lock, Relation *heap);
 
 /* ---------- wrvqvacuum.c ---------- */
 

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -119,6 +120,21 @@ WrvqEndCalibration(WrvqCalibration *calibration, WrvqMetaData *meta)
 	qsort(ranks, count, sizeof(uint32), compare_ranks);
 	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
 		meta->curve[i] = count == 0 ? meta->list_count : ranks[Min(count - 1, (int) (curve_recalls[i] * count))] + 1;
+}
+
+/* Appends the curve as a JSON array; null without one. */
+void
+WrvqDescribeCurve(const WrvqMetaData *meta, StringInfo json)
+{
+	if (meta->curve[WRVQ_CURVE_POINTS - 1] == 0)
+	{
+		appendStringInfoString(json, "null");
+		return;
+	}
+	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
+		appendStringInfo(json, "%s{\"recall\": %g, \"lists\": %u}", i == 0 ? "[" : ", ", curve_recalls[i],
+						 meta->curve[i]);
+	appendStringInfoChar(json, ']');
 }
 
 /* ---------- what wrvq.target_recall asks for ---------- */

@@ -13,4 +13,12 @@
 #define WrvqVacuumDelay() vacuum_delay_point()
 #endif
 
+/* 18 takes counters for EXPLAIN */
+#if PG_VERSION_NUM >= 180000
+#define WrvqIndexBeginScan(heap, index, snapshot, keys, orderbys) \
+	index_beginscan(heap, index, snapshot, NULL, keys, orderbys)
+#else
+#define WrvqIndexBeginScan(heap, index, snapshot, keys, orderbys) index_beginscan(heap, index, snapshot, keys, orderbys)
+#endif
+
 #endif

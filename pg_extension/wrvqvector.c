@@ -150,9 +150,25 @@ wrvq_cosine_distance(PG_FUNCTION_ARGS)
 
 /* ---------- operator class support ---------- */
 
-static const WrvqSupport real_l2_support = {WRVQ_L2, WrvqRealArray, l2_distance};
-static const WrvqSupport real_ip_support = {WRVQ_IP, WrvqRealArray, negative_inner_product};
-static const WrvqSupport real_cosine_support = {WRVQ_COSINE, WrvqRealArray, cosine_distance};
+static Datum
+real_datum(const float *vector, int dimensions)
+{
+	Size	   bytes = ARR_OVERHEAD_NONULLS(1) + sizeof(float) * dimensions;
+	ArrayType *array = palloc0(bytes);
+
+	SET_VARSIZE(array, bytes);
+	array->ndim = 1;
+	array->elemtype = FLOAT4OID;
+	ARR_DIMS(array)[0] = dimensions;
+	ARR_LBOUND(array)[0] = 1;
+	memcpy(ARR_DATA_PTR(array), vector, sizeof(float) * dimensions);
+	return PointerGetDatum(array);
+}
+
+
+static const WrvqSupport real_l2_support = {WRVQ_L2, WrvqRealArray, l2_distance, real_datum};
+static const WrvqSupport real_ip_support = {WRVQ_IP, WrvqRealArray, negative_inner_product, real_datum};
+static const WrvqSupport real_cosine_support = {WRVQ_COSINE, WrvqRealArray, cosine_distance, real_datum};
 
 PG_FUNCTION_INFO_V1(wrvq_real_l2_support);
 Datum

@@ -139,3 +139,11 @@ SELECT pg_catalog.pg_extension_config_dump('wrvq_codebook_level', '');
 CREATE FUNCTION wrvq_version() RETURNS text
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION wrvq_version() IS 'version of the loaded wrvq library';
+
+CREATE FUNCTION wrvq_index_info(regclass) RETURNS jsonb
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION wrvq_index_info(regclass) IS 'counts, loss, calibration and advice of an index';
+
+CREATE FUNCTION wrvq_recall(index regclass, k int, queries int) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION wrvq_recall(regclass, int, int) IS 'recall of an index, measured with rows of its table at the present settings';

@@ -1,0 +1,55 @@
+-- an index tells what it is made of and what it finds
+CREATE TABLE item (id int PRIMARY KEY, embedding real[]) WITH (autovacuum_enabled = off);
+INSERT INTO item SELECT i, cluster_vector(i, 24) FROM generate_series(1, 3000) i;
+CREATE INDEX item_embedding ON item USING wrvq (embedding) WITH (lists = 50);
+SELECT key, jsonb_typeof(value) FROM jsonb_each(wrvq_index_info('item_embedding')) ORDER BY key;
+CREATE VIEW counts AS SELECT i->>'dimensions' AS dimensions, i->>'metric' AS metric, i->>'lists' AS lists, i->>'sublists' AS sublists,
+	i->>'live' AS live, i->>'dead' AS dead, i->>'tail' AS tail, i->>'pending' AS pending, i->>'advice' AS advice
+	FROM wrvq_index_info('item_embedding') i;
+SELECT * FROM counts;
+SELECT (i->>'loss')::float8 BETWEEN 0 AND 1 AS loss, (i->>'recent_loss')::float8 < 1.25 * (i->>'loss')::float8 AS stable,
+	jsonb_array_length(i->'calibration') AS points FROM wrvq_index_info('item_embedding') i;
+
+-- inserts and deletes are counted; VACUUM sweeps up
+INSERT INTO item SELECT i, cluster_vector(i, 24) FROM generate_series(3001, 4000) i;
+DELETE FROM item WHERE id % 2 = 0;
+SELECT live, dead, tail FROM counts;
+VACUUM item;
+SELECT live, dead::int < 1000 AS swept, advice FROM counts;
+
+-- rows of another kind: the loss says so
+INSERT INTO item SELECT i, (SELECT array_agg((x * 5)::real) FROM unnest(cluster_vector(i * 7, 24)) x) FROM generate_series(10001, 20000) i;
+SELECT advice FROM counts;
+REINDEX INDEX item_embedding;
+SELECT advice FROM counts;
+
+-- recall, measured with rows of the table: a setting, and exact when everything is visited and reranked
+SELECT wrvq_recall('item_embedding', 10, 50) >= 0.9 AS at_default;
+SET wrvq.probes = 65536;
+SET wrvq.rerank = 1000000;
+SELECT wrvq_recall('item_embedding', 10, 50) AS all_visited;
+SET wrvq.probes = 1;
+SET wrvq.rerank = 10;
+SET wrvq.iterative_scan = off;
+SELECT wrvq_recall('item_embedding', 10, 50) < 1 AS one_list;
+RESET ALL;
+
+-- an untrained index
+CREATE TABLE few (id int, embedding real[]);
+CREATE INDEX few_embedding ON few USING wrvq (embedding);
+SELECT wrvq_recall('few_embedding', 10, 50) AS no_rows;
+INSERT INTO few SELECT i, cluster_vector(i, 24) FROM generate_series(1, 20) i;
+SELECT wrvq_index_info('few_embedding');
+SELECT wrvq_recall('few_embedding', 10, 50) AS compared_exactly;
+
+-- bad arguments
+SELECT wrvq_index_info('item');
+\echo :LAST_ERROR_SQLSTATE
+SELECT wrvq_index_info('item_pkey');
+\echo :LAST_ERROR_SQLSTATE
+SELECT wrvq_recall('item_embedding', 0, 10);
+\echo :LAST_ERROR_SQLSTATE
+SELECT wrvq_recall('item_embedding', 10, 1000000);
+\echo :LAST_ERROR_SQLSTATE
+DROP VIEW counts;
+DROP TABLE item, few;
