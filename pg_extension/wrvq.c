@@ -111,6 +111,7 @@ define_options(void)
 					  WRVQ_LISTS_MAX, AccessExclusiveLock);
 	add_int_reloption(wrvq_relopt_kind, "fuzzy_levels", "Levels whose codes key sub-lists; -1 chooses by size", -1, -1,
 					  1, AccessExclusiveLock);
+	add_int_reloption(wrvq_relopt_kind, "spill", "Lists that a row is in", 1, 1, 2, AccessExclusiveLock);
 	add_string_reloption(wrvq_relopt_kind, "codebook", "Name of a stored codebook", NULL, validate_codebook_option,
 						 AccessExclusiveLock);
 }
@@ -129,6 +130,7 @@ wrvqoptions(Datum reloptions, bool validate)
 	static const relopt_parse_elt elements[] = {
 		{.optname = "lists", .opttype = RELOPT_TYPE_INT, .offset = offsetof(WrvqOptions, lists)},
 		{.optname = "fuzzy_levels", .opttype = RELOPT_TYPE_INT, .offset = offsetof(WrvqOptions, fuzzy_levels)},
+		{.optname = "spill", .opttype = RELOPT_TYPE_INT, .offset = offsetof(WrvqOptions, spill)},
 		{.optname = "codebook", .opttype = RELOPT_TYPE_STRING, .offset = offsetof(WrvqOptions, codebook_offset)},
 	};
 

@@ -77,7 +77,9 @@ typedef struct WrvqMetaData
 	double		build_entries;
 	BlockNumber pending_head; /* InvalidBlockNumber: none */
 	BlockNumber pending_tail;
-	uint64		pending_count;		 /* rows ever added to the chain */
+	uint64		pending_count; /* rows ever added to the chain */
+	uint32		spill;		   /* lists a row is in: 1 or 2 */
+	uint32		spare;
 	uint8		codebook_sha256[32]; /* of the stored codebook; zero if trained by the index */
 	wrvq_shape	shape;
 } WrvqMetaData;
@@ -136,6 +138,7 @@ typedef struct WrvqOptions
 	int32 vl_len_;		/* varlena header (do not touch directly!) */
 	int	  lists;		/* 0: by the number of rows */
 	int	  fuzzy_levels; /* -1: by size */
+	int	  spill;		/* lists a row is in */
 	int	  codebook_offset;
 } WrvqOptions;
 
@@ -273,17 +276,20 @@ extern void					WrvqWriteMeta(Relation index, const WrvqMetaData *meta);
 typedef struct WrvqEncoder
 {
 	const WrvqCodebook *codebook;
+	int					spill;	  /* entries a row */
 	int					capacity; /* rows */
 	int					count;
 	float			   *vectors; /* [capacity][d] */
 	float			   *prepared;
 	char			   *scratch;
-	wrvq_encoded	   *encoded; /* [capacity] */
-	uint8			   *entries; /* [capacity][entry_bytes] */
-	ItemPointerData	   *tids;	 /* [capacity] */
+	uint32			   *second_lists; /* [capacity] */
+	wrvq_encoded	   *encoded;	  /* [spill][capacity]: row i of count has entries i and count + i */
+	uint8			   *entries;	  /* [spill][capacity][entry_bytes] */
+	ItemPointerData	   *tids;		  /* [capacity] */
 } WrvqEncoder;
 
-extern WrvqEncoder *WrvqBeginEncoder(const WrvqCodebook *codebook, int capacity);
+extern WrvqEncoder *WrvqBeginEncoder(const WrvqCodebook *codebook, int spill, int capacity);
+extern int			WrvqSpill(Relation index, const WrvqCodebook *codebook);
 extern void			WrvqAddVector(WrvqEncoder *encoder, const float *vector, ItemPointer tid);
 extern void			WrvqEncode(WrvqEncoder *encoder);
 
@@ -306,6 +312,7 @@ extern bool wrvqinsert(Relation index, Datum *values, bool *isnull, ItemPointer 
 					   IndexUniqueCheck check, bool unchanged, IndexInfo *info);
 extern void WrvqInsertEntry(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list,
 							uint32 sublist, ItemPointer tid, const uint8 *entry);
+extern void WrvqInsertEncoded(Relation index, const WrvqMetaData *meta, WrvqEncoder *encoder);
 
 /* ---------- wrvqpending.c ---------- */
 

@@ -52,26 +52,28 @@ flush_batch(BuildState *state)
 	Size		 entry_bytes = state->codebook->layout.entry_bytes;
 	Size		 payload_bytes = sizeof(ItemPointerData) + entry_bytes;
 	bytea		*payload = palloc(VARHDRSZ + payload_bytes);
+	int			 entries = encoder->count * encoder->spill;
 
 	if (encoder->count == 0)
 		return;
 	WrvqEncode(encoder);
 	SWIFT(wrvq_kernel.statistics_add(&state->codebook->view, &state->codebook->layout, state->statistics,
-									 encoder->encoded, encoder->entries, encoder->count));
+									 encoder->encoded, encoder->entries, entries));
 	SET_VARSIZE(payload, VARHDRSZ + payload_bytes);
-	for (int i = 0; i < encoder->count; i++)
+	for (int i = 0; i < entries; i++)
 	{
 		TupleTableSlot *slot = state->sort_slot;
+		ItemPointer		tid = &encoder->tids[i % encoder->count];
 
-		memcpy(VARDATA(payload), &encoder->tids[i], sizeof(ItemPointerData));
+		memcpy(VARDATA(payload), tid, sizeof(ItemPointerData));
 		memcpy(VARDATA(payload) + sizeof(ItemPointerData), encoder->entries + i * entry_bytes, entry_bytes);
 		ExecClearTuple(slot);
-		slot->tts_values[0] = Int64GetDatum(sort_key(&encoder->encoded[i], &encoder->tids[i]));
+		slot->tts_values[0] = Int64GetDatum(sort_key(&encoder->encoded[i], tid));
 		slot->tts_values[1] = PointerGetDatum(payload);
 		slot->tts_isnull[0] = slot->tts_isnull[1] = false;
 		ExecStoreVirtualTuple(slot);
 		tuplesort_puttupleslot(state->sort, slot);
-		state->loss += encoder->encoded[i].loss;
+		state->loss += i < encoder->count ? encoder->encoded[i].loss : 0;
 	}
 	WrvqCalibrate(state->calibration, encoder);
 	state->entries += encoder->count;
@@ -152,7 +154,8 @@ build_trained(BuildState *state)
 
 	SWIFT(statistics_bytes = wrvq_kernel.statistics_bytes(&state->codebook->view));
 	state->statistics = palloc_extended(statistics_bytes, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	state->encoder = WrvqBeginEncoder(state->codebook, WRVQ_BATCH_ROWS);
+	state->meta.spill = WrvqSpill(state->index, state->codebook);
+	state->encoder = WrvqBeginEncoder(state->codebook, state->meta.spill, WRVQ_BATCH_ROWS);
 	state->meta.dimensions = state->codebook->view.shape.dimensions;
 	WrvqBeginCalibration(state->calibration, state->codebook);
 	begin_sort(state);
@@ -179,7 +182,7 @@ build_trained(BuildState *state)
 	tuplesort_end(state->sort);
 
 	state->meta.is_trained = true;
-	state->meta.build_entries = state->entries;
+	state->meta.build_entries = state->entries * state->meta.spill;
 	state->meta.loss = state->entries > 0 ? state->loss / state->entries : 0;
 	WrvqWriteMeta(state->index, &state->meta);
 	return heap_tuples;

@@ -53,7 +53,7 @@ WrvqBeginCalibration(WrvqCalibration *calibration, const WrvqCodebook *codebook)
 {
 	int			 dimensions = codebook->view.shape.dimensions;
 	int64		 bytes;
-	WrvqEncoder *encoder = WrvqBeginEncoder(codebook, Max(1, calibration->queries));
+	WrvqEncoder *encoder = WrvqBeginEncoder(codebook, 1, Max(1, calibration->queries));
 	ptrdiff_t	 bad;
 	wrvq_status	 status;
 
@@ -78,7 +78,8 @@ WrvqCalibrate(WrvqCalibration *calibration, const WrvqEncoder *encoder)
 	for (int i = 0; i < encoder->count; i++)
 		rows[i] = WrvqRowFromTid(&encoder->tids[i]);
 	SWIFT(wrvq_kernel.calibration_add(&encoder->codebook->view, calibration->queries, calibration->state,
-									  encoder->prepared, rows, encoder->encoded, encoder->count));
+									  encoder->prepared, rows, encoder->encoded,
+									  encoder->spill > 1 ? encoder->encoded + encoder->count : NULL, encoder->count));
 }
 
 static int

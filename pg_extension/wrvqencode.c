@@ -11,9 +11,18 @@ allocate(Size bytes)
 	return (void *) TYPEALIGN(64, memory);
 }
 
+/* Lists that a row of the index is in: as many as asked for, if there are so many. */
+int
+WrvqSpill(Relation index, const WrvqCodebook *codebook)
+{
+	WrvqOptions *options = WrvqGetOptions(index);
+
+	return Min(options != NULL ? options->spill : 1, codebook->view.shape.levels[0].codeword_count);
+}
+
 /* In the current memory context, which frees it. */
 WrvqEncoder *
-WrvqBeginEncoder(const WrvqCodebook *codebook, int capacity)
+WrvqBeginEncoder(const WrvqCodebook *codebook, int spill, int capacity)
 {
 	WrvqEncoder *encoder = palloc0(sizeof(WrvqEncoder));
 	Size		 vector_bytes = sizeof(float) * codebook->view.shape.dimensions;
@@ -21,12 +30,14 @@ WrvqBeginEncoder(const WrvqCodebook *codebook, int capacity)
 
 	SWIFT(scratch_bytes = wrvq_kernel.encode_scratch_bytes(&codebook->view, capacity));
 	encoder->codebook = codebook;
+	encoder->spill = spill;
 	encoder->capacity = capacity;
 	encoder->vectors = allocate(vector_bytes * capacity);
 	encoder->prepared = allocate(vector_bytes * capacity);
 	encoder->scratch = allocate(scratch_bytes);
-	encoder->encoded = palloc(sizeof(wrvq_encoded) * capacity);
-	encoder->entries = palloc((Size) codebook->layout.entry_bytes * capacity + 1);
+	encoder->encoded = palloc(sizeof(wrvq_encoded) * spill * capacity);
+	encoder->entries = palloc((Size) codebook->layout.entry_bytes * spill * capacity + 1);
+	encoder->second_lists = palloc(sizeof(uint32) * capacity);
 	encoder->tids = palloc(sizeof(ItemPointerData) * capacity);
 	return encoder;
 }
@@ -60,4 +71,11 @@ WrvqEncode(WrvqEncoder *encoder)
 		elog(ERROR, "could not encode a vector: status %d", (int) status);
 	SWIFT(wrvq_kernel.encode(&codebook->view, &codebook->layout, encoder->prepared, encoder->count, encoder->scratch,
 							 encoder->encoded, encoder->entries));
+	if (encoder->spill == 1)
+		return;
+	SWIFT(wrvq_kernel.spill_lists(&codebook->view, encoder->prepared, encoder->count, encoder->encoded,
+								  encoder->scratch, encoder->second_lists));
+	SWIFT(wrvq_kernel.encode_in_lists(&codebook->view, &codebook->layout, encoder->prepared, encoder->count,
+									  encoder->second_lists, encoder->scratch, encoder->encoded + encoder->count,
+									  encoder->entries + (Size) encoder->count * codebook->layout.entry_bytes));
 }

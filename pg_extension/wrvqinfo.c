@@ -141,7 +141,7 @@ measure_recent_loss(Relation heap, Relation index, const WrvqCodebook *codebook)
 
 	/* reads with a snapshot of its own, as rows may be in progress */
 	info->ii_Concurrent = true;
-	state.encoder = WrvqBeginEncoder(codebook, WRVQ_BATCH_ROWS);
+	state.encoder = WrvqBeginEncoder(codebook, 1, WRVQ_BATCH_ROWS);
 	if (count > 0)
 		table_index_build_range_scan(heap, index, info, false, false, false, blocks - count, count, recent_callback,
 									 &state, NULL);
@@ -176,10 +176,11 @@ append_number(StringInfo json, const char *key, double value)
 static void
 append_codebook(StringInfo json, const WrvqMetaData *meta, const WrvqCodebook *codebook)
 {
-	appendStringInfo(json,
-					 ", \"lists\": %u, \"sublists\": %d, \"bytes_per_entry\": %d, \"codebook_bytes\": " UINT64_FORMAT,
-					 meta->list_count, meta->shape.fuzzy_levels > 0 ? meta->shape.levels[1].codeword_count : 1,
-					 (int) sizeof(ItemPointerData) + codebook->layout.entry_bytes, meta->image_bytes);
+	appendStringInfo(
+		json,
+		", \"lists\": %u, \"sublists\": %d, \"spill\": %u, \"bytes_per_entry\": %d, \"codebook_bytes\": " UINT64_FORMAT,
+		meta->list_count, meta->shape.fuzzy_levels > 0 ? meta->shape.levels[1].codeword_count : 1, meta->spill,
+		(int) sizeof(ItemPointerData) + codebook->layout.entry_bytes, meta->image_bytes);
 	appendStringInfoString(json, ", \"codebook_sha256\": ");
 	for (int i = 0; i < 32; i++)
 	{

@@ -163,6 +163,18 @@ WrvqInsertEntry(Relation index, const WrvqMetaData *meta, const WrvqCodebook *co
 		append_slot(index, meta, codebook, list, sublist, tid, entry);
 }
 
+/* Appends all entries of an encoded batch, and empties it. */
+void
+WrvqInsertEncoded(Relation index, const WrvqMetaData *meta, WrvqEncoder *encoder)
+{
+	const WrvqCodebook *codebook = encoder->codebook;
+
+	for (int i = 0; i < encoder->count * encoder->spill; i++)
+		WrvqInsertEntry(index, meta, codebook, encoder->encoded[i].list, encoder->encoded[i].sublist,
+						&encoder->tids[i % encoder->count], encoder->entries + (Size) i * codebook->layout.entry_bytes);
+	encoder->count = 0;
+}
+
 static void
 insert_vector(Relation index, Relation heap, const float *vector, int dimensions, ItemPointer tid)
 {
@@ -180,11 +192,10 @@ insert_vector(Relation index, Relation heap, const float *vector, int dimensions
 	}
 	WrvqCheckDimensions(meta.dimensions, dimensions);
 	codebook = WrvqGetCodebook(index, &meta);
-	encoder = WrvqBeginEncoder(codebook, 1);
+	encoder = WrvqBeginEncoder(codebook, meta.spill, 1);
 	WrvqAddVector(encoder, vector, tid);
 	WrvqEncode(encoder);
-	WrvqInsertEntry(index, &meta, codebook, encoder->encoded[0].list, encoder->encoded[0].sublist, tid,
-					encoder->entries);
+	WrvqInsertEncoded(index, &meta, encoder);
 }
 
 bool

@@ -89,7 +89,7 @@ WrvqCheckMeta(Relation index, const WrvqMetaData *meta)
 	if (!meta->is_trained)
 		return;
 	SWIFT(status = wrvq_kernel.shape_check(&meta->shape));
-	if (status != WRVQ_OK)
+	if (status != WRVQ_OK || meta->spill < 1 || meta->spill > 2)
 		WrvqCorrupted(index, WRVQ_META_BLOCK, "its shape is out of range");
 	SWIFT(bytes = wrvq_kernel.image_bytes(&meta->shape));
 	if ((uint64) bytes != meta->image_bytes || meta->list_count != (uint32) meta->shape.levels[0].codeword_count ||

@@ -163,6 +163,7 @@ install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, con
 	}
 	meta->build_id = pg_prng_uint64(&pg_global_prng_state);
 	meta->build_entries = 0;
+	meta->spill = WrvqSpill(index, codebook);
 
 	/* codebook and directory are contiguous: nobody else may extend meanwhile */
 	LockRelationForExtension(index, ExclusiveLock);
@@ -193,7 +194,7 @@ encode_pending(Relation index, WrvqReranker *reranker, const WrvqMetaData *meta,
 			   Snapshot snapshot)
 {
 	WrvqCodebook *codebook = WrvqGetCodebook(index, meta);
-	WrvqEncoder	 *encoder = WrvqBeginEncoder(codebook, WRVQ_BATCH_ROWS);
+	WrvqEncoder	 *encoder = WrvqBeginEncoder(codebook, meta->spill, WRVQ_BATCH_ROWS);
 	int64		  moved = 0;
 
 	for (int64 i = 0; i < *count; i++)
@@ -213,10 +214,7 @@ encode_pending(Relation index, WrvqReranker *reranker, const WrvqMetaData *meta,
 		if (encoder->count == encoder->capacity || (i == *count - 1 && encoder->count > 0))
 		{
 			WrvqEncode(encoder);
-			for (int j = 0; j < encoder->count; j++)
-				WrvqInsertEntry(index, meta, codebook, encoder->encoded[j].list, encoder->encoded[j].sublist,
-								&encoder->tids[j], encoder->entries + (Size) j * codebook->layout.entry_bytes);
-			encoder->count = 0;
+			WrvqInsertEncoded(index, meta, encoder);
 		}
 		CHECK_FOR_INTERRUPTS();
 	}

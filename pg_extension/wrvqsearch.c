@@ -176,8 +176,9 @@ int64
 WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken, int64 taken_count, uint64 **rows,
 				bool *complete)
 {
-	/* no more than the index has room for */
-	int64	limit = Min(reach, search->slots_max * WRVQ_BLOCK_ENTRIES + 1), bytes, count;
+	/* room for rows met twice; no more than the index has room for */
+	int64 limit = Min(search->meta->spill > 1 ? reach + reach / 2 : reach, search->slots_max * WRVQ_BLOCK_ENTRIES + 1),
+		  bytes, count;
 	uint32 *lists = palloc_extended(sizeof(uint32) * probes, MCXT_ALLOC_HUGE);
 	char   *memory;
 	int32	first, rest;

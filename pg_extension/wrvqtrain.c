@@ -106,7 +106,7 @@ prepare_sample(float *sample, int64 rows, const wrvq_shape *shape)
 						   .scale = shape->scale,
 						   .levels = {{.kind = WRVQ_FLAT, .weight_bits = 16, .codeword_count = 1}}};
 	WrvqCodebook *codebook = WrvqNewCodebook(&plain);
-	WrvqEncoder	 *encoder = WrvqBeginEncoder(codebook, 1);
+	WrvqEncoder	 *encoder = WrvqBeginEncoder(codebook, 1, 1);
 
 	for (int64 i = 0; i < rows; i++)
 	{

@@ -417,7 +417,7 @@ count_tuples(VacuumState *state)
 
 	state->stats->num_index_tuples = WrvqReadPending(state->index, &state->meta, &rows);
 	for (uint32 list = 0; state->codebook != NULL && list < state->meta.list_count; list++)
-		state->stats->num_index_tuples += state->lists[list].live;
+		state->stats->num_index_tuples += (double) state->lists[list].live / state->meta.spill;
 	state->stats->estimated_count = false;
 }
 

@@ -17,6 +17,7 @@ private struct CalibrationMemory {
   let rows: UnsafeMutablePointer<UInt64>  // queries: their own row identifiers
   let scores: MutableFloatPointer  // queries × neighbours, best first
   let lists: UnsafeMutablePointer<UInt32>  // queries × neighbours
+  let spilled: UnsafeMutablePointer<UInt32>  // queries × neighbours: their second lists
   let bytes: Int
 
   init(
@@ -36,6 +37,7 @@ private struct CalibrationMemory {
     rows = words(2 &* queries).assumingMemoryBound(to: UInt64.self)
     scores = words(queries &* neighbours).assumingMemoryBound(to: Float.self)
     lists = words(queries &* neighbours).assumingMemoryBound(to: UInt32.self)
+    spilled = words(queries &* neighbours).assumingMemoryBound(to: UInt32.self)
     bytes = p - memory
   }
 }
@@ -57,6 +59,7 @@ func calibrationBegin(
   state.worst.update(repeating: -.infinity, count: queries)
   state.scores.update(repeating: -.infinity, count: queries &* neighbours)
   state.lists.update(repeating: 0, count: queries &* neighbours)
+  state.spilled.update(repeating: 0, count: queries &* neighbours)
 }
 
 /// Compares a batch of encoded rows with every query.
@@ -69,7 +72,7 @@ func calibrationBegin(
 func calibrationAdd(
   _ codebook: UnsafePointer<wrvq_codebook>, _ queries: Int, _ memory: UnsafeMutableRawPointer,
   _ prepared: FloatPointer, _ rows: UnsafePointer<UInt64>,
-  _ encoded: UnsafePointer<wrvq_encoded>, _ n: Int
+  _ encoded: UnsafePointer<wrvq_encoded>, _ spilled: UnsafePointer<wrvq_encoded>?, _ n: Int
 ) {
   let state = CalibrationMemory(codebook, queries, memory)
   let shape = wrvq_codebook_shape(codebook), width = ceil16(queries)
@@ -84,7 +87,7 @@ func calibrationAdd(
     while query < queries {
       let score = products[query] - halfNorm
       if score > state.worst[query] && rows[row] != state.rows[query] {
-        insert(state, query, score, encoded[row].list)
+        insert(state, query, score, encoded[row].list, (spilled ?? encoded)[row].list)
       }
       query &+= 1
     }
@@ -94,17 +97,23 @@ func calibrationAdd(
 
 /// Keeps a query's neighbours in order.
 @inline(__always)
-private func insert(_ state: CalibrationMemory, _ query: Int, _ score: Float, _ list: UInt32) {
+private func insert(
+  _ state: CalibrationMemory, _ query: Int, _ score: Float, _ list: UInt32,
+  _ second: UInt32
+) {
   let neighbours = Int(WRVQ_CALIBRATION_NEIGHBOURS)
   let scores = state.scores + query &* neighbours, lists = state.lists + query &* neighbours
+  let spilled = state.spilled + query &* neighbours
   var at = neighbours &- 1
   while at > 0 && scores[at &- 1] < score {
     scores[at] = scores[at &- 1]
     lists[at] = lists[at &- 1]
+    spilled[at] = spilled[at &- 1]
     at &-= 1
   }
   scores[at] = score
   lists[at] = list
+  spilled[at] = second
   state.worst[query] = scores[neighbours &- 1]
 }
 
@@ -124,7 +133,8 @@ func calibrationRanks(
   let lists = listCount(wrvq_codebook_shape(codebook)), keys = query.pointee.list_keys!
   var found = 0
   while found < neighbours && state.scores[index &* neighbours &+ found] > -.infinity {
-    let key = keys[Int(state.lists[index &* neighbours &+ found])]
+    let at = index &* neighbours &+ found
+    let key = min(keys[Int(state.lists[at])], keys[Int(state.spilled[at])])
     var rank: UInt32 = 0
     var i = 0
     while i < lists {

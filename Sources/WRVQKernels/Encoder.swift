@@ -58,7 +58,8 @@ func encodeScratchBytes(_ codebook: UnsafePointer<wrvq_codebook>, _ n: Int) -> I
   let shape = wrvq_codebook_shape(codebook)
   let encoder = EncoderScratch(shape, n, UnsafeMutableRawPointer(bitPattern: 64)!).bytes
   let preparation = 4 &* prepareScratchFloats(shape, n)
-  return Int64(encoder > preparation ? encoder : preparation)
+  let spill = 4 &* spillScratchFloats(shape, n)
+  return Int64(max(encoder, max(preparation, spill)))
 }
 
 /// Encodes prepared rows (paper eq. 8, greedy), with the correction of the decoded residual's
@@ -76,10 +77,35 @@ func encode(
   _ prepared: FloatPointer, _ n: Int, _ scratch: UnsafeMutableRawPointer,
   _ encoded: UnsafeMutablePointer<wrvq_encoded>, _ entries: UnsafeMutablePointer<UInt8>
 ) {
+  encodeRows(codebook, layout, prepared, n, nil, scratch, encoded, entries)
+}
+
+/// `encode` with the rows' lists given.
+@inline(never)
+func encodeInLists(
+  _ codebook: UnsafePointer<wrvq_codebook>, _ layout: UnsafePointer<wrvq_layout>,
+  _ prepared: FloatPointer, _ n: Int, _ lists: UnsafePointer<UInt32>,
+  _ scratch: UnsafeMutableRawPointer, _ encoded: UnsafeMutablePointer<wrvq_encoded>,
+  _ entries: UnsafeMutablePointer<UInt8>
+) {
+  encodeRows(codebook, layout, prepared, n, lists, scratch, encoded, entries)
+}
+
+private func encodeRows(
+  _ codebook: UnsafePointer<wrvq_codebook>, _ layout: UnsafePointer<wrvq_layout>,
+  _ prepared: FloatPointer, _ n: Int, _ lists: UnsafePointer<UInt32>?,
+  _ scratch: UnsafeMutableRawPointer,
+  _ encoded: UnsafeMutablePointer<wrvq_encoded>, _ entries: UnsafeMutablePointer<UInt8>
+) {
   let shape = wrvq_codebook_shape(codebook)
   let d = shape.pointee.d, levels = shape.pointee.levelCount
   let s = EncoderScratch(shape, n, scratch)
-  assignLists(codebook, prepared, n, s, encoded)
+  if let lists {
+    s.codes.update(from: lists, count: n)
+  } else {
+    assignLists(codebook, prepared, n, s)
+  }
+  beginResiduals(codebook, prepared, n, s, encoded)
   var offset = layout.pointee.constants_offset >= 0 ? 2 : 0
   var i = 1
   while i < levels {
@@ -97,17 +123,23 @@ func encode(
   finish(codebook, layout, prepared, n, s, encoded, entries)
 }
 
-/// Level 0: the nearest list, and the residual.
+/// Level 0: the nearest lists.
 private func assignLists(
+  _ codebook: UnsafePointer<wrvq_codebook>, _ prepared: FloatPointer, _ n: Int, _ s: EncoderScratch
+) {
+  let shape = wrvq_codebook_shape(codebook)
+  assignWithHalves(
+    prepared, n, shape.pointee.d, wrvq_codebook_level(codebook, 0),
+    codebook.pointee.list_half_norms, listCount(shape), s.panel, s.products, s.codes, s.scores)
+}
+
+/// What the lists in `codes` leave of the rows.
+private func beginResiduals(
   _ codebook: UnsafePointer<wrvq_codebook>, _ prepared: FloatPointer, _ n: Int,
   _ s: EncoderScratch, _ encoded: UnsafeMutablePointer<wrvq_encoded>
 ) {
-  let shape = wrvq_codebook_shape(codebook)
-  let d = shape.pointee.d
+  let d = wrvq_codebook_shape(codebook).pointee.d
   let packed = wrvq_codebook_level(codebook, 0)
-  assignWithHalves(
-    prepared, n, d, packed, codebook.pointee.list_half_norms, listCount(shape), s.panel,
-    s.products, s.codes, s.scores)
   var row = 0
   while row < n {
     let x = prepared + row &* d, r = s.residuals + row &* d

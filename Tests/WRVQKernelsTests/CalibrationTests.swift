@@ -32,7 +32,7 @@ private struct Calibration {
       let encoded = GuardedBuffer(Array(rows.encoded[start..<end]))
       codebook.kernels.calibration_add(
         codebook.codebook, queries, memory, prepared.pointer, identifiers.pointer,
-        encoded.pointer, n)
+        encoded.pointer, nil, n)
       start = end
     }
   }

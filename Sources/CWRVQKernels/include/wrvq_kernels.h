@@ -262,6 +262,18 @@ typedef struct wrvq_kernels
 										const float *WRVQ_NONNULL prepared, ptrdiff_t n, void *WRVQ_NONNULL scratch,
 										wrvq_encoded *WRVQ_NONNULL encoded, uint8_t *WRVQ_NONNULL entries);
 	/*
+	 * A second list for every encoded row, near it and missing it in another
+	 * direction than the first one; the first again where there is no other.
+	 */
+	void		(*WRVQ_NONNULL spill_lists) (const wrvq_codebook *WRVQ_NONNULL codebook, const float *WRVQ_NONNULL prepared, ptrdiff_t n,
+											 const wrvq_encoded *WRVQ_NONNULL encoded, void *WRVQ_NONNULL scratch,
+											 uint32_t *WRVQ_NONNULL lists);
+	/* encode() with the lists[n] given. */
+	void		(*WRVQ_NONNULL encode_in_lists) (const wrvq_codebook *WRVQ_NONNULL codebook, const wrvq_layout *WRVQ_NONNULL layout,
+												 const float *WRVQ_NONNULL prepared, ptrdiff_t n, const uint32_t *WRVQ_NONNULL lists,
+												 void *WRVQ_NONNULL scratch, wrvq_encoded *WRVQ_NONNULL encoded,
+												 uint8_t *WRVQ_NONNULL entries);
+	/*
 	 * Sums over the encoded rows that the ranking of lists and sub-lists needs:
 	 * statistics_bytes() of memory, zeroed by the caller, added to row by row
 	 * and turned into the codebook's statistics at the end of a build.
@@ -279,12 +291,16 @@ typedef struct wrvq_kernels
 	/* prepared[queries][d], rows[queries]: the queries and their own row identifiers. */
 	void		(*WRVQ_NONNULL calibration_begin) (const wrvq_codebook *WRVQ_NONNULL codebook, const float *WRVQ_NONNULL prepared,
 												   const uint64_t *WRVQ_NONNULL rows, ptrdiff_t queries, void *WRVQ_NONNULL memory);
-	/* Compares n <= WRVQ_CALIBRATION_BATCH prepared and encoded rows with every query. */
+	/*
+	 * Compares n <= WRVQ_CALIBRATION_BATCH prepared and encoded rows with every
+	 * query; spilled[n]: the rows in their second lists, if they have any.
+	 */
 	void		(*WRVQ_NONNULL calibration_add) (const wrvq_codebook *WRVQ_NONNULL codebook, ptrdiff_t queries, void *WRVQ_NONNULL memory,
 												 const float *WRVQ_NONNULL prepared, const uint64_t *WRVQ_NONNULL rows,
-												 const wrvq_encoded *WRVQ_NONNULL encoded, ptrdiff_t n);
+												 const wrvq_encoded *WRVQ_NONNULL encoded,
+												 const wrvq_encoded *WRVQ_NULLABLE spilled, ptrdiff_t n);
 	/*
-	 * ranks[WRVQ_CALIBRATION_NEIGHBOURS]: where the lists of one query's true
+	 * ranks[WRVQ_CALIBRATION_NEIGHBOURS]: where the better lists of one query's true
 	 * neighbours stand, from 0, in the ranking of query (just begun with the
 	 * same vector).  Returns how many neighbours there are.
 	 */
