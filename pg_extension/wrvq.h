@@ -213,6 +213,7 @@ extern WrvqSlotHeader *WrvqGetSlot(const WrvqCodebook *codebook, Page page, int 
 extern bool			   WrvqSlotIs(const WrvqCodebook *codebook, Page page, WrvqSlotPointer pointer, uint32 list);
 extern void			   WrvqInitPostingPage(const WrvqCodebook *codebook, Page page, uint32 stamp);
 extern int			   WrvqFreeSlot(const WrvqCodebook *codebook, Page page);
+extern Buffer		   WrvqLockFreePage(Relation index, const WrvqCodebook *codebook, bool *is_new);
 extern WrvqSlotPointer WrvqUseSlot(const WrvqCodebook *codebook, Page page, BlockNumber block, int slot, uint32 list);
 extern void			   WrvqPutEntry(const WrvqCodebook *codebook, WrvqSlotHeader *slot, uint32 sublist, ItemPointer tid,
 									const uint8 *entry);
@@ -358,6 +359,10 @@ extern void WrvqEndRerank(WrvqReranker *reranker);
 /* ---------- wrvqinfo.c ---------- */
 
 extern Relation WrvqOpenIndex(Oid oid, LOCKMODE lock, Relation *heap);
+
+/* ---------- wrvqcompact.c ---------- */
+
+extern void WrvqRewriteList(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list);
 
 /* ---------- wrvqvacuum.c ---------- */
 

@@ -1,8 +1,6 @@
 /* wrvqinsert.c: INSERT: encode the row, append it to its list's tail. */
 #include "wrvq.h"
 
-#include "storage/freespace.h"
-#include "storage/lmgr.h"
 #include "utils/memutils.h"
 
 /* Adds an entry to the last slot of a list if it has room; the page is exclusively locked. */
@@ -42,51 +40,6 @@ append_to_tail(Relation index, const WrvqMetaData *meta, const WrvqCodebook *cod
 	return done;
 }
 
-/* Locks a page with a free slot without waiting; the page may be new. */
-static Buffer
-lock_page_with_free_slot(Relation index, const WrvqCodebook *codebook, Buffer locked)
-{
-	BlockNumber block = RelationGetTargetBlock(index);
-
-	if (block == InvalidBlockNumber)
-		block = GetPageWithFreeSpace(index, codebook->slot_bytes);
-	while (block != InvalidBlockNumber)
-	{
-		Buffer buffer;
-		int	   free_slots = 0;
-
-		if (locked != InvalidBuffer && BufferGetBlockNumber(locked) == block)
-			break;
-		buffer = ReadBuffer(index, block);
-
-		/*
-		 * We hold a directory page and perhaps a tail: waiting for a third page
-		 * could deadlock with another insert that waits for ours.
-		 */
-		if (ConditionalLockBuffer(buffer))
-		{
-			Page page = BufferGetPage(buffer);
-
-			WrvqCheckPage(index, buffer, WRVQ_PAGE_POSTING);
-			for (int i = 0; i < codebook->slots_per_page; i++)
-				free_slots += WrvqGetSlot(codebook, page, i)->list == WRVQ_LIST_FREE;
-			if (free_slots > 0)
-			{
-				RelationSetTargetBlock(index, block);
-				return buffer;
-			}
-			UnlockReleaseBuffer(buffer);
-			block = RecordAndGetPageWithFreeSpace(index, block, 0, codebook->slot_bytes);
-		}
-		else
-		{
-			ReleaseBuffer(buffer);
-			break;
-		}
-	}
-	return InvalidBuffer;
-}
-
 /*
  * The tail is full, or the list has none: gives the list another slot that
  * starts with the entry.  Locks, in this order: directory page, tail page, page
@@ -122,13 +75,7 @@ append_slot(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebo
 	if (tail_buffer != InvalidBuffer && WrvqFreeSlot(codebook, BufferGetPage(tail_buffer)) >= 0)
 		buffer = tail_buffer;
 	else
-		buffer = lock_page_with_free_slot(index, codebook, tail_buffer);
-	if (buffer == InvalidBuffer)
-	{
-		buffer = WrvqExtend(index);
-		RelationSetTargetBlock(index, BufferGetBlockNumber(buffer));
-		is_new = true;
-	}
+		buffer = WrvqLockFreePage(index, codebook, &is_new);
 
 	xlog = GenericXLogStart(index);
 	lists = WrvqDirectoryEntry(GenericXLogRegisterBuffer(xlog, directory, 0), list);

@@ -3,6 +3,7 @@
 
 #include "access/xloginsert.h"
 #include "miscadmin.h"
+#include "storage/freespace.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 
@@ -59,13 +60,19 @@ WrvqReadPage(Relation index, BlockNumber block, WrvqPageKind kind, int lock)
 Buffer
 WrvqExtend(Relation index)
 {
-	Buffer buffer;
+	for (;;)
+	{
+		Buffer buffer;
 
-	LockRelationForExtension(index, ExclusiveLock);
-	buffer = ReadBuffer(index, P_NEW);
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	UnlockRelationForExtension(index, ExclusiveLock);
-	return buffer;
+		LockRelationForExtension(index, ExclusiveLock);
+		buffer = ReadBuffer(index, P_NEW);
+		UnlockRelationForExtension(index, ExclusiveLock);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		/* a free space map that a crash left ahead of the index may have led another backend here */
+		if (PageIsNew(BufferGetPage(buffer)))
+			return buffer;
+		UnlockReleaseBuffer(buffer);
+	}
 }
 
 /* ---------- the metapage ---------- */
@@ -208,6 +215,45 @@ WrvqPutEntry(const WrvqCodebook *codebook, WrvqSlotHeader *slot, uint32 sublist,
 	slot->count++;
 	slot->sublist_min = Min(slot->sublist_min, sublist);
 	slot->sublist_max = Max(slot->sublist_max, sublist);
+}
+
+/*
+ * A page with a free slot, exclusively locked; *is_new: it must be initialised
+ * first.  Never waits for a page, so that a caller may hold others: a busy one
+ * is left to those who are at it, which also keeps parallel inserts apart.
+ */
+Buffer
+WrvqLockFreePage(Relation index, const WrvqCodebook *codebook, bool *is_new)
+{
+	BlockNumber block = RelationGetTargetBlock(index);
+	Buffer		buffer;
+
+	if (block == InvalidBlockNumber)
+		block = GetPageWithFreeSpace(index, codebook->slot_bytes);
+	/* after a crash the map may know pages that the index has lost */
+	while (block != InvalidBlockNumber && block < RelationGetNumberOfBlocks(index))
+	{
+		buffer = ReadBuffer(index, block);
+		if (!ConditionalLockBuffer(buffer))
+		{
+			ReleaseBuffer(buffer);
+			break;
+		}
+		*is_new = PageIsNew(BufferGetPage(buffer));
+		if (!*is_new)
+			WrvqCheckPage(index, buffer, WRVQ_PAGE_POSTING);
+		if (*is_new || WrvqFreeSlot(codebook, BufferGetPage(buffer)) >= 0)
+		{
+			RelationSetTargetBlock(index, block);
+			return buffer;
+		}
+		UnlockReleaseBuffer(buffer);
+		block = RecordAndGetPageWithFreeSpace(index, block, 0, codebook->slot_bytes);
+	}
+	*is_new = true;
+	buffer = WrvqExtend(index);
+	RelationSetTargetBlock(index, BufferGetBlockNumber(buffer));
+	return buffer;
 }
 
 /* ---------- the directory ---------- */

@@ -1,0 +1,255 @@
+/*
+ * wrvqcompact.c: rewrites a list that has lost much, while inserts and scans go
+ * on.  README.md tells what every step leaves behind at a crash.
+ */
+#include "wrvq.h"
+
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "storage/freespace.h"
+
+typedef struct Rewrite
+{
+	Relation			index;
+	const WrvqMetaData *meta;
+	const WrvqCodebook *codebook;
+} Rewrite;
+
+/* Entries taken out of a list's slots. */
+typedef struct Extract
+{
+	WrvqSlotPointer *slots; /* [slot_count] what to free afterwards */
+	int				 slot_count;
+	int				 slot_capacity;
+	uint32			 count;
+	uint64			*rows;	  /* [count] */
+	uint8			*entries; /* [count][entry_bytes] */
+	uint64			*order;	  /* [count] by sub-list */
+} Extract;
+
+static uint32
+entry_sublist(const WrvqCodebook *codebook, const uint8 *entry)
+{
+	if (codebook->view.shape.fuzzy_levels == 0)
+		return 0;
+	return entry[codebook->layout.constants_offset >= 0 ? 2 : 0];
+}
+
+static int
+compare_order(const void *a, const void *b)
+{
+	uint64 x = *(const uint64 *) a, y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void *
+grow(void *array, Size bytes)
+{
+	return array == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, bytes) : repalloc_huge(array, bytes);
+}
+
+/* Makes room for one slot more. */
+static void
+reserve_slot(Extract *extract, Size entry_bytes)
+{
+	Size entries;
+
+	if (extract->slot_count < extract->slot_capacity)
+		return;
+	extract->slot_capacity = Max(16, 2 * extract->slot_capacity);
+	entries = (Size) extract->slot_capacity * WRVQ_BLOCK_ENTRIES;
+	extract->slots = grow(extract->slots, sizeof(WrvqSlotPointer) * extract->slot_capacity);
+	extract->rows = grow(extract->rows, sizeof(uint64) * entries);
+	extract->entries = grow(extract->entries, entry_bytes * entries + 1);
+	extract->order = grow(extract->order, sizeof(uint64) * entries);
+}
+
+/* Copies the live entries of one slot. */
+static void
+extract_slot(const WrvqCodebook *codebook, const WrvqSlotHeader *slot, Extract *extract)
+{
+	for (int i = 0; i < slot->count; i++)
+	{
+		uint8 *entry = extract->entries + (Size) codebook->layout.entry_bytes * extract->count;
+		uint64 row;
+
+		SWIFT(row = wrvq_kernel.block_get(&codebook->layout, (const uint8 *) (slot + 1), i, entry));
+		if (row == WRVQ_ROW_DEAD)
+			continue;
+		extract->rows[extract->count] = row;
+		extract->order[extract->count] = (uint64) entry_sublist(codebook, entry) << 32 | extract->count;
+		extract->count++;
+	}
+}
+
+/*
+ * Copies the live entries of all slots before the tail.  Nobody but vacuum
+ * changes those slots, so the copy stays true without a lock.
+ */
+static void
+extract_entries(const Rewrite *rewrite, uint32 list, const WrvqListEntry *lists, Extract *extract)
+{
+	const WrvqCodebook *codebook = rewrite->codebook;
+	int64				slots_max = (int64) RelationGetNumberOfBlocks(rewrite->index) * codebook->slots_per_page;
+	WrvqSlotPointer		at = lists->head;
+
+	while (at.block != lists->tail.block || at.slot != lists->tail.slot)
+	{
+		Buffer buffer;
+
+		if (at.block == InvalidBlockNumber || extract->slot_count >= slots_max)
+			WrvqCorrupted(rewrite->index, lists->tail.block, "a list does not lead to its tail");
+		WrvqVacuumDelay();
+		reserve_slot(extract, codebook->layout.entry_bytes);
+		buffer = WrvqReadPage(rewrite->index, at.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_SHARE);
+		if (!WrvqSlotIs(codebook, BufferGetPage(buffer), at, list))
+			WrvqCorrupted(rewrite->index, at.block, "a list leads to a block of another list");
+		extract_slot(codebook, WrvqGetSlot(codebook, BufferGetPage(buffer), at.slot), extract);
+		extract->slots[extract->slot_count++] = at;
+		at = WrvqGetSlot(codebook, BufferGetPage(buffer), at.slot)->next;
+		UnlockReleaseBuffer(buffer);
+	}
+	if (extract->count > 0)
+		qsort(extract->order, extract->count, sizeof(uint64), compare_order);
+}
+
+/* Writes one slot of up to 32 entries that goes on to next; returns the pointer to it. */
+static WrvqSlotPointer
+write_slot(const Rewrite *rewrite, uint32 list, const Extract *extract, int first, int count, WrvqSlotPointer next)
+{
+	const WrvqCodebook *codebook = rewrite->codebook;
+	bool				is_new;
+	Buffer				buffer = WrvqLockFreePage(rewrite->index, codebook, &is_new);
+	GenericXLogState   *xlog = GenericXLogStart(rewrite->index);
+	Page				page = GenericXLogRegisterBuffer(xlog, buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
+	WrvqSlotPointer		added;
+	WrvqSlotHeader	   *slot;
+
+	if (is_new)
+		WrvqInitPostingPage(codebook, page, 0);
+	added = WrvqUseSlot(codebook, page, BufferGetBlockNumber(buffer), WrvqFreeSlot(codebook, page), list);
+	slot = WrvqGetSlot(codebook, page, added.slot);
+	for (int i = first; i < first + count; i++)
+	{
+		uint32			at = (uint32) extract->order[i];
+		const uint8	   *entry = extract->entries + (Size) codebook->layout.entry_bytes * at;
+		ItemPointerData tid;
+
+		WrvqTidFromRow(extract->rows[at], &tid);
+		WrvqPutEntry(codebook, slot, entry_sublist(codebook, entry), &tid, entry);
+	}
+	slot->next = next;
+	GenericXLogFinish(xlog);
+	if (is_new)
+		RecordPageWithFreeSpace(rewrite->index, BufferGetBlockNumber(buffer),
+								(codebook->slots_per_page - 1) * codebook->slot_bytes);
+	UnlockReleaseBuffer(buffer);
+	return added;
+}
+
+/* Gives slots that no list leads to back to their pages. */
+static void
+free_slots(const Rewrite *rewrite, uint32 list, const WrvqSlotPointer *slots, int count)
+{
+	const WrvqCodebook *codebook = rewrite->codebook;
+
+	for (int i = 0; i < count;)
+	{
+		Buffer		buffer = WrvqReadPage(rewrite->index, slots[i].block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+		BlockNumber block = BufferGetBlockNumber(buffer);
+		GenericXLogState *xlog = GenericXLogStart(rewrite->index);
+		Page			  page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+		int				  free_count = 0;
+
+		for (; i < count && slots[i].block == block; i++)
+			if (WrvqSlotIs(codebook, page, slots[i], list))
+			{
+				WrvqGetSlot(codebook, page, slots[i].slot)->list = WRVQ_LIST_FREE;
+				WrvqPageGetOpaque(page)->count--;
+			}
+		for (int j = 0; j < codebook->slots_per_page; j++)
+			free_count += WrvqGetSlot(codebook, page, j)->list == WRVQ_LIST_FREE;
+		GenericXLogFinish(xlog);
+		UnlockReleaseBuffer(buffer);
+		RecordPageWithFreeSpace(rewrite->index, block, free_count * codebook->slot_bytes);
+	}
+}
+
+/* Takes dead entries out of the tail, in place: it goes on receiving inserts. */
+static void
+compact_tail(const Rewrite *rewrite, uint32 list, WrvqSlotPointer tail)
+{
+	const WrvqCodebook *codebook = rewrite->codebook;
+	Buffer				buffer = WrvqReadPage(rewrite->index, tail.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+	GenericXLogState   *xlog;
+	WrvqSlotHeader	   *slot;
+	uint8			   *entry = palloc(codebook->layout.entry_bytes + 1);
+	int					kept = 0;
+
+	if (!WrvqSlotIs(codebook, BufferGetPage(buffer), tail, list))
+		WrvqCorrupted(rewrite->index, tail.block, "a list's tail is not where the directory says");
+	xlog = GenericXLogStart(rewrite->index);
+	slot = WrvqGetSlot(codebook, GenericXLogRegisterBuffer(xlog, buffer, 0), tail.slot);
+	for (int i = 0; i < slot->count; i++)
+	{
+		uint64 row;
+
+		SWIFT(row = wrvq_kernel.block_get(&codebook->layout, (const uint8 *) (slot + 1), i, entry));
+		if (row == WRVQ_ROW_DEAD)
+			continue;
+		if (kept != i)
+			SWIFT(wrvq_kernel.block_put(&codebook->layout, (uint8 *) (slot + 1), kept, row, entry));
+		kept++;
+	}
+	if (kept < slot->count)
+	{
+		slot->count = kept;
+		GenericXLogFinish(xlog);
+	}
+	else
+		GenericXLogAbort(xlog);
+	UnlockReleaseBuffer(buffer);
+	pfree(entry);
+}
+
+/*
+ * Rewrites a list without its dead entries, in order of sub-list.  The new
+ * slots lead to the old tail, which stays where it is; one change of the
+ * directory makes them the list; then the old slots are free.
+ */
+void
+WrvqRewriteList(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list)
+{
+	const Rewrite	  state = {index, meta, codebook}, *rewrite = &state;
+	WrvqListEntry	  lists;
+	Extract			  extract = {0};
+	WrvqSlotPointer	  next;
+	Buffer			  directory;
+	GenericXLogState *xlog;
+
+	WrvqReadListEntry(rewrite->index, rewrite->meta, list, &lists);
+	if (lists.head.block == InvalidBlockNumber)
+		return;
+	compact_tail(rewrite, list, lists.tail);
+	if (lists.head.block == lists.tail.block && lists.head.slot == lists.tail.slot)
+		return;
+	extract_entries(rewrite, list, &lists, &extract);
+
+	next = lists.tail;
+	for (int end = extract.count; end > 0;)
+	{
+		int count = (end - 1) % WRVQ_BLOCK_ENTRIES + 1;
+
+		WrvqVacuumDelay();
+		next = write_slot(rewrite, list, &extract, end - count, count, next);
+		end -= count;
+	}
+	directory = WrvqReadPage(rewrite->index, WrvqDirectoryBlock(rewrite->meta, list), WRVQ_PAGE_DIRECTORY,
+							 BUFFER_LOCK_EXCLUSIVE);
+	xlog = GenericXLogStart(rewrite->index);
+	WrvqDirectoryEntry(GenericXLogRegisterBuffer(xlog, directory, 0), list)->head = next;
+	GenericXLogFinish(xlog);
+	UnlockReleaseBuffer(directory);
+	free_slots(rewrite, list, extract.slots, extract.slot_count);
+}
