@@ -38,3 +38,8 @@ extension Codebook {
     return "\(digits).\(fraction.isEmpty ? "0" : fraction)"
   }
 }
+
+/// Bytes as two hexadecimal digits each.
+public func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
+  bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+}

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Half-precision numbers as bytes, little-endian: how codebooks are stored.
+/// Numbers as bytes, little-endian; mostly halves, which is how codebooks are stored.
 public enum Halves {
   /// Bytes of the values, rounded to nearest even.
   public static func littleEndian(_ values: [Float]) -> Data {
@@ -39,6 +39,38 @@ public enum Halves {
         }
       }
     }
+  }
+
+  /// Bytes of numbers of 16 bits.
+  static func littleEndian(bits: some Collection<UInt16>) -> Data {
+    var data = Data(count: 2 * bits.count)
+    data.withUnsafeMutableBytes { bytes in
+      for (index, value) in bits.enumerated() {
+        bytes.storeBytes(of: value.littleEndian, toByteOffset: 2 * index, as: UInt16.self)
+      }
+    }
+    return data
+  }
+
+  /// Numbers of 16 bits; an odd last byte is ignored.
+  static func bits(littleEndian data: Data) -> [UInt16] {
+    data.withUnsafeBytes { bytes in
+      (0..<bytes.count / 2).map {
+        UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: 2 * $0, as: UInt16.self))
+      }
+    }
+  }
+
+  /// Bytes of single-precision numbers.
+  static func littleEndian(floats: [Float]) -> Data {
+    var data = Data(count: 4 * floats.count)
+    data.withUnsafeMutableBytes { bytes in
+      for (index, value) in floats.enumerated() {
+        bytes.storeBytes(
+          of: value.bitPattern.littleEndian, toByteOffset: 4 * index, as: UInt32.self)
+      }
+    }
+    return data
   }
 
   /// The nearest half to each value.

@@ -7,12 +7,20 @@ import Foundation
 /// against the number of bytes that are there.
 /// - seealso: <https://github.com/huggingface/safetensors#format>
 public struct Safetensors {
-  /// The element types read here; others may be present but cannot be asked for.
+  /// The element types known here; others may be present but cannot be asked for.
   public enum ElementType: String, Sendable {
     case float16 = "F16"
     case float32 = "F32"
+    case uint8 = "U8"
+    case uint16 = "U16"
 
-    var bytes: Int { self == .float16 ? 2 : 4 }
+    var bytes: Int {
+      switch self {
+      case .uint8: 1
+      case .float16, .uint16: 2
+      case .float32: 4
+      }
+    }
   }
 
   /// A tensor as the header describes it.
@@ -45,17 +53,42 @@ public struct Safetensors {
 
   /// The elements of a tensor, row-major; halves are widened.
   public func floats(of name: String) throws(FileError) -> [Float] {
+    switch try elementType(of: name, among: [.float16, .float32]) {
+    case .float16: Halves.floats(littleEndianHalves: try bytes(of: name))
+    default: Halves.floats(littleEndianFloats: try bytes(of: name))
+    }
+  }
+
+  /// The elements of a tensor of integers, row-major; bytes are widened.
+  public func integers(of name: String) throws(FileError) -> [UInt16] {
+    switch try elementType(of: name, among: [.uint8, .uint16]) {
+    case .uint8: try bytes(of: name).map { UInt16($0) }
+    default: Halves.bits(littleEndian: try bytes(of: name))
+    }
+  }
+
+  /// A tensor's bytes.
+  func bytes(of name: String) throws(FileError) -> Data {
+    let bytes = try tensor(name).bytes
+    return try source.read(at: bytes.lowerBound, count: bytes.count)
+  }
+
+  func tensor(_ name: String) throws(FileError) -> Tensor {
     guard let tensor = tensors[name] else { throw .malformed(reason: "no tensor \"\(name)\"") }
-    guard let elementType = ElementType(rawValue: tensor.elementType) else {
+    return tensor
+  }
+
+  /// The type of a tensor's elements, if it is one of these.
+  func elementType(
+    of name: String, among expected: [ElementType]
+  ) throws(FileError) -> ElementType {
+    let found = try tensor(name).elementType
+    guard let elementType = ElementType(rawValue: found), expected.contains(elementType) else {
       throw .malformed(
-        reason: "tensor \"\(name)\" has elements of type \(tensor.elementType); "
-          + "expected F16 or F32")
+        reason: "tensor \"\(name)\" has elements of type \(found); expected "
+          + expected.map(\.rawValue).joined(separator: " or "))
     }
-    let data = try source.read(at: tensor.bytes.lowerBound, count: tensor.bytes.count)
-    return switch elementType {
-    case .float16: Halves.floats(littleEndianHalves: data)
-    case .float32: Halves.floats(littleEndianFloats: data)
-    }
+    return elementType
   }
 }
 
@@ -197,14 +230,28 @@ extension Safetensors {
   public static func encode(
     metadata: [String: String], halves: [(name: String, shape: [Int], values: [Float])]
   ) -> Data {
-    var offset = 0
-    var entries = ["\"__metadata__\":\(jsonObject(metadata))"]
+    var data = header(metadata: metadata, tensors: halves.map { ($0.name, .float16, $0.shape) })
+    data.reserveCapacity(data.count + halves.reduce(0) { $0 + 2 * $1.values.count })
     for tensor in halves {
       precondition(tensor.values.count == tensor.shape.reduce(1, *))
-      let end = offset + 2 * tensor.values.count
+      data.append(Halves.littleEndian(tensor.values))
+    }
+    return data
+  }
+
+  /// What a file begins with; the tensors' elements follow, in this order and little-endian.
+  static func header(
+    metadata: [String: String],
+    tensors: [(name: String, elementType: ElementType, shape: [Int])]
+  ) -> Data {
+    var offset = 0
+    var entries = ["\"__metadata__\":\(jsonObject(metadata))"]
+    for tensor in tensors {
+      let end = offset + tensor.shape.reduce(tensor.elementType.bytes, *)
+      let type = jsonString(tensor.elementType.rawValue)
       entries.append(
         """
-        \(jsonString(tensor.name)):{"dtype":"F16","shape":\(jsonArray(tensor.shape)),\
+        \(jsonString(tensor.name)):{"dtype":\(type),"shape":\(jsonArray(tensor.shape)),\
         "data_offsets":[\(offset),\(end)]}
         """)
       offset = end
@@ -213,9 +260,7 @@ extension Safetensors {
     // Tensors begin at a multiple of eight, as the reference implementation writes them.
     header.append(Data(repeating: UInt8(ascii: " "), count: (8 - header.count % 8) % 8))
     var data = withUnsafeBytes(of: UInt64(header.count).littleEndian) { Data($0) }
-    data.reserveCapacity(8 + header.count + offset)
     data.append(header)
-    for tensor in halves { data.append(Halves.littleEndian(tensor.values)) }
     return data
   }
 

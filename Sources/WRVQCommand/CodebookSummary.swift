@@ -74,11 +74,6 @@ extension CodebookSummary.Level {
   }
 }
 
-/// Bytes as two hexadecimal digits each.
-func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
-  bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-}
-
 // MARK: - Printing
 
 extension CodebookSummary {

@@ -59,6 +59,8 @@ func namingFile<Value>(_ path: String, _ body: () throws -> Value) throws -> Val
     return try body()
   } catch let error as FileError {
     throw CommandFailure("\(path): \(error)")
+  } catch let error as EncodingError {
+    throw CommandFailure("\(path): \(error)")
   } catch let error as CodebookError {
     throw CommandFailure("\(path): not a valid codebook: \(error)")
   }

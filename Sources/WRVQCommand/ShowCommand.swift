@@ -6,11 +6,8 @@ struct ShowCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "show", abstract: "Shows a codebook of a database, or in a file.")
 
-  @Argument(
-    help: ArgumentHelp(
-      "A codebook's name, or a file: what has a slash in it or ends in .safetensors.",
-      valueName: "name-or-file"))
-  var codebook: String
+  @Argument(help: ArgumentHelp(CodebookReference.help, valueName: "name-or-file"))
+  var codebook: CodebookReference
 
   @Flag(help: "Print JSON.")
   var json = false
@@ -19,11 +16,11 @@ struct ShowCommand: ParsableCommand {
   var connection: ConnectionOptions
 
   func validate() throws {
-    try validateCodebookName(codebook)
+    try codebook.validate()
   }
 
   func run() throws {
-    let summary = try isFile ? summaryOfFile() : summaryInDatabase()
+    let summary = try codebook.isFile ? summaryOfFile() : summaryInDatabase()
     if json {
       try printJSON(summary)
     } else {
@@ -31,18 +28,14 @@ struct ShowCommand: ParsableCommand {
     }
   }
 
-  var isFile: Bool {
-    codebook.contains("/") || codebook.hasSuffix(".safetensors")
-  }
-
   private func summaryOfFile() throws -> CodebookSummary {
-    try namingFile(codebook) { CodebookSummary(try CodebookFile.read(path: codebook)) }
+    CodebookSummary(try codebook.read(connection))
   }
 
   private func summaryInDatabase() throws -> CodebookSummary {
     let catalog = try CodebookCatalog(on: connection.connect())
-    guard let summary = try catalog.summaries(named: codebook).first else {
-      throw CodebookCatalog.noSuchCodebook(codebook)
+    guard let summary = try catalog.summaries(named: codebook.text).first else {
+      throw CodebookCatalog.noSuchCodebook(codebook.text)
     }
     return summary
   }

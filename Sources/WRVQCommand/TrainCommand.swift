@@ -53,6 +53,9 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "How a level's weight is chosen.")
   var weight: Weight = .projection
 
+  @Option(help: "Bits of a stored weight: 16, 8, 4, 3 or 2.")
+  var weightBits = 16
+
   @Option(
     help: """
       Train on this many vectors. (default: 50 for each codeword of level 0, but 10000 to \
@@ -91,10 +94,11 @@ struct TrainCommand: ParsableCommand {
         throw ValidationError("--levels: \(error)")
       }
     }
-    guard sample ?? 1 >= 1 else { throw ValidationError("--sample must be at least 1") }
-    guard (1...1024).contains(threads ?? 1) else {
-      throw ValidationError("--threads must be from 1 to 1024")
+    guard Codebook.Level.weightBitsChoices.contains(weightBits) else {
+      throw ValidationError("--weight-bits must be 16, 8, 4, 3 or 2")
     }
+    guard sample ?? 1 >= 1 else { throw ValidationError("--sample must be at least 1") }
+    try validateThreads(threads)
   }
 
   func run() throws {
@@ -103,7 +107,7 @@ struct TrainCommand: ParsableCommand {
     let sample = try readSample(progress)
     let configuration = TrainingConfiguration(
       metric: metric, levels: sample.levels,
-      weightRule: weight == .norm ? .norm : .projection, seed: seed,
+      weightRule: weight == .norm ? .norm : .projection, weightBits: weightBits, seed: seed,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
     let codebook = try CodebookTrainer.train(
       sample: sample.values, dimensions: sample.dimensions, configuration: configuration
@@ -155,6 +159,13 @@ struct TrainCommand: ParsableCommand {
     if let name {
       try CodebookCatalog(on: connection.connect()).store(codebook, name: name, origin: origin)
     }
+  }
+}
+
+/// Throws a usage error unless there can be so many threads.
+func validateThreads(_ threads: Int?) throws {
+  guard (1...1024).contains(threads ?? 1) else {
+    throw ValidationError("--threads must be from 1 to 1024")
   }
 }
 

@@ -8,7 +8,8 @@ import Testing
     (WRVQCommand.self, HelpTexts.wrvq), (TrainCommand.self, HelpTexts.train),
     (LoadCommand.self, HelpTexts.load), (ExportCommand.self, HelpTexts.export),
     (ListCommand.self, HelpTexts.list), (ShowCommand.self, HelpTexts.show),
-    (DropCommand.self, HelpTexts.drop),
+    (DropCommand.self, HelpTexts.drop), (EncodeCommand.self, HelpTexts.encode),
+    (DecodeCommand.self, HelpTexts.decode),
   ]
 
   @Test(arguments: commands.indices) func helpIsWhatUsersRead(index: Int) {

@@ -16,6 +16,8 @@ enum HelpTexts {
       list                    Lists the codebooks in a database.
       show                    Shows a codebook of a database, or in a file.
       drop                    Removes a codebook from a database.
+      encode                  Encodes the vectors of a file with a codebook.
+      decode                  Turns encoded vectors back into approximate ones.
 
       See 'wrvq help <subcommand>' for detailed help.
     """
@@ -53,6 +55,9 @@ enum HelpTexts {
                               product level. (default: by the number of rows)
       --weight <weight>       How a level's weight is chosen. (values: projection,
                               norm; default: projection)
+      --weight-bits <weight-bits>
+                              Bits of a stored weight: 16, 8, 4, 3 or 2. (default:
+                              16)
       --sample <sample>       Train on this many vectors. (default: 50 for each
                               codeword of level 0, but 10000 to 200000, and at most
                               1 GiB)
@@ -178,6 +183,68 @@ enum HelpTexts {
 
     OPTIONS:
       --force                 Remove it although indexes name it.
+      --version               Show the version.
+      --help                  Show help information.
+
+    """
+
+  static let encode = """
+    OVERVIEW: Encodes the vectors of a file with a codebook.
+
+    Prints the quantization loss after each level: the mean squared length of what
+    is still missing of the vectors, scaled (and normalised under cosine) as the
+    codebook says.
+
+    USAGE: wrvq encode --codebook <name-or-file> --input <file> --output <file> [--threads <threads>] [--json] [--host <host>] [--port <port>] [--username <username>] [--dbname <dbname>]
+
+    CONNECTION:
+      -h, --host <host>       Host name, or the directory of the server's socket.
+      -p, --port <port>       Port.
+      -U, --username <username>
+                              User to connect as.
+      -d, --dbname <dbname>   Database: a name, a URI (postgresql://…) or a
+                              conninfo string.
+
+    OPTIONS:
+      --codebook <name-or-file>
+                              A codebook's name, or a file: what has a slash in it
+                              or ends in .safetensors.
+      --input <file>          A file of vectors: .npy or .fvecs.
+      --output <file>         The file of codes and weights to write
+                              (.safetensors); replaced if it exists.
+      --threads <threads>     Threads. (default: as many as processors)
+      --json                  Print JSON.
+      --version               Show the version.
+      --help                  Show help information.
+
+    """
+
+  static let decode = """
+    OVERVIEW: Turns encoded vectors back into approximate ones.
+
+    The vectors are in the scale of those that were encoded; under cosine they are
+    of length about one.
+
+    USAGE: wrvq decode --codebook <name-or-file> --input <file> --output <file> [--levels <levels>] [--threads <threads>] [--host <host>] [--port <port>] [--username <username>] [--dbname <dbname>]
+
+    CONNECTION:
+      -h, --host <host>       Host name, or the directory of the server's socket.
+      -p, --port <port>       Port.
+      -U, --username <username>
+                              User to connect as.
+      -d, --dbname <dbname>   Database: a name, a URI (postgresql://…) or a
+                              conninfo string.
+
+    OPTIONS:
+      --codebook <name-or-file>
+                              A codebook's name, or a file: what has a slash in it
+                              or ends in .safetensors.
+      --input <file>          A file that "wrvq encode" wrote with this codebook.
+      --output <file>         The file of vectors to write (.npy); replaced if it
+                              exists.
+      --levels <levels>       Add up only so many levels, from level 0. (default:
+                              all)
+      --threads <threads>     Threads. (default: as many as processors)
       --version               Show the version.
       --help                  Show help information.
 

@@ -28,7 +28,11 @@ func diagnose(_ arguments: [String]) -> Diagnostic? {
     "train --input f.npy --name n --levels product:4",
     "train --input f.npy --name n --weight one", "train --input f.npy --name n --sample 0",
     "train --input f.npy --name n --seed -1", "train --input f.npy --name n --threads 0",
-    "train --input f.npy --name n --method adam",
+    "train --input f.npy --name n --method adam", "train --input f.npy --name n --weight-bits 5",
+    "encode", "encode --codebook c --input f.npy", "encode --codebook= --input f.npy --output f",
+    "encode --codebook c --input f.npy --output f --threads 0",
+    "encode --codebook c --input f.npy --output f --levels 1",
+    "decode --codebook c --input f", "decode --codebook c --input f --output f.npy --levels 0",
   ]) func aUsageErrorEndsWithStatusTwo(line: String) throws {
     let diagnostic = try #require(diagnose(line.split(separator: " ").map(String.init)))
     #expect(diagnostic.exitStatus == 2 && !diagnostic.isAnswer)
@@ -41,6 +45,9 @@ func diagnose(_ arguments: [String]) -> Diagnostic? {
     "export n --output f", "show n", "drop n --force",
     "train --table s.t --column c --name n --levels flat:8,flat:4,product:2 --weight norm",
     "train --input f.fvecs --output f --metric cosine --sample 10 --seed 7 --threads 2 --json",
+    "train --input f.fvecs --output f --weight-bits 4",
+    "encode --codebook c --input f.npy --output f -h /tmp --threads 2 --json",
+    "decode --codebook ./c --input f --output f.npy --levels 2",
   ]) func goodUsageIsUnderstood(line: String) {
     #expect(diagnose(line.split(separator: " ").map(String.init)) == nil)
   }
@@ -74,7 +81,7 @@ func diagnose(_ arguments: [String]) -> Diagnostic? {
   @Test func aSlashOrASuffixMakesItAFile() throws {
     for (text, isFile) in [("a", false), ("./a", true), ("a.safetensors", true)] {
       let show = try #require(try WRVQCommand.parseAsRoot(["show", text]) as? ShowCommand)
-      #expect(show.isFile == isFile)
+      #expect(show.codebook.isFile == isFile)
     }
   }
 }
