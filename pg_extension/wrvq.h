@@ -227,6 +227,7 @@ extern void			   WrvqCorrupted(Relation index, BlockNumber block, const char *wh
 /* ---------- wrvqcodebook.c ---------- */
 
 extern WrvqCodebook *WrvqGetCodebook(Relation index, const WrvqMetaData *meta);
+extern WrvqCodebook *WrvqReadCodebook(Relation index, const WrvqMetaData *meta);
 extern WrvqCodebook *WrvqNewCodebook(const wrvq_shape *shape);
 extern void			 WrvqStoreCodebook(Relation index, WrvqMetaData *meta, const WrvqCodebook *codebook);
 

@@ -92,22 +92,29 @@ WrvqStoreCodebook(Relation index, WrvqMetaData *meta, const WrvqCodebook *codebo
 	}
 }
 
-/* Reads the image from its pages; the checksum proves that it is the one that was written. */
-static void
-read_image(Relation index, const WrvqMetaData *meta, char *image)
+/*
+ * Reads the codebook from its pages, into the current memory context; the
+ * checksum proves that it is the one that was written.
+ */
+WrvqCodebook *
+WrvqReadCodebook(Relation index, const WrvqMetaData *meta)
 {
+	WrvqCodebook *codebook = WrvqNewCodebook(&meta->shape);
+
+	codebook->build_id = meta->build_id;
 	for (uint64 offset = 0; offset < meta->image_bytes; offset += WRVQ_PAGE_BYTES)
 	{
 		BlockNumber block = meta->codebook_start + offset / WRVQ_PAGE_BYTES;
 		Buffer		buffer = WrvqReadPage(index, block, WRVQ_PAGE_CODEBOOK, BUFFER_LOCK_SHARE);
 
-		memcpy(image + offset, PageGetContents(BufferGetPage(buffer)),
+		memcpy(codebook->image + offset, PageGetContents(BufferGetPage(buffer)),
 			   Min((uint64) WRVQ_PAGE_BYTES, meta->image_bytes - offset));
 		UnlockReleaseBuffer(buffer);
 		CHECK_FOR_INTERRUPTS();
 	}
-	if (image_crc(image, meta->image_bytes) != meta->image_crc)
+	if (image_crc(codebook->image, meta->image_bytes) != meta->image_crc)
 		WrvqCorrupted(index, meta->codebook_start, "the codebook's checksum does not match");
+	return codebook;
 }
 
 static void
@@ -179,9 +186,7 @@ WrvqGetCodebook(Relation index, const WrvqMetaData *meta)
 	/* in a context of the caller's until it is whole, so that an error leaves nothing */
 	context = AllocSetContextCreate(CurrentMemoryContext, "wrvq codebook", ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(context);
-	codebook = WrvqNewCodebook(&meta->shape);
-	codebook->build_id = meta->build_id;
-	read_image(index, meta, codebook->image);
+	codebook = WrvqReadCodebook(index, meta);
 	MemoryContextSwitchTo(caller);
 	MemoryContextSetParent(context, CacheMemoryContext);
 

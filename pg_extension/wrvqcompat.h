@@ -21,4 +21,18 @@
 #define WrvqIndexBeginScan(heap, index, snapshot, keys, orderbys) index_beginscan(heap, index, snapshot, keys, orderbys)
 #endif
 
+/* Does the current user own the table or index? */
+#if PG_VERSION_NUM >= 160000
+#define WrvqIsOwner(relation) object_ownercheck(RelationRelationId, relation, GetUserId())
+#else
+#define WrvqIsOwner(relation) pg_class_ownercheck(relation, GetUserId())
+#endif
+
+/* 17 keeps maintenance from the search_path of whoever runs it */
+#if PG_VERSION_NUM >= 170000
+#define WrvqRestrictSearchPath() RestrictSearchPath()
+#else
+#define WrvqRestrictSearchPath() ((void) 0)
+#endif
+
 #endif
