@@ -46,7 +46,7 @@ import WRVQ
   private static func printTable(_ levels: [Kernels], _ rows: [[Measurement]]) {
     let names = rows[0].map(\.name), width = names.map(\.count).max() ?? 0
     func column(_ text: String) -> String {
-      String(repeating: " ", count: max(0, 26 - text.count)) + text
+      String(repeating: " ", count: max(0, 32 - text.count)) + text
     }
     print(
       String(repeating: " ", count: width) + levels.map { column($0.level.rawValue) }.joined())
