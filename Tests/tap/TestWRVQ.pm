@@ -127,11 +127,15 @@ sub crash_and_recover
 {
 	my ($node, @sessions) = @_;
 	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	my @backends = split /\n/, $node->safe_psql('postgres', 'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
 
 	$node->kill9;
-	# without the postmaster a busy backend would go on until it next waits for something
-	kill 'KILL', @backends;
+	# Without the postmaster a busy backend would go on until it next waits for something, or for ever for a lock of a
+	# killed one.  All processes of a server, whenever they started, work in its data directory.
+	foreach (1 .. 5)
+	{
+		kill 'KILL', grep { (readlink("/proc/$_/cwd") // '') eq $node->data_dir } map { m{(\d+)} } glob '/proc/[0-9]*';
+		Time::HiRes::usleep(50_000);
+	}
 	$_->finish foreach @sessions;
 	# a killed process is there until init has reaped it, and a parallel worker that started
 	# meanwhile until it notices that it is alone
