@@ -18,6 +18,7 @@
 #include "nodes/execnodes.h"
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
+#include "utils/tuplesort.h"
 
 #include "wrvqcompat.h"
 #include "wrvq_kernels.h"
@@ -56,32 +57,40 @@ typedef struct WrvqPageOpaque
 #define WrvqPageGetOpaque(page) ((WrvqPageOpaque *) PageGetSpecialPointer(page))
 #define WRVQ_PAGE_BYTES			(BLCKSZ - SizeOfPageHeaderData - MAXALIGN(sizeof(WrvqPageOpaque)))
 
-/* points of the measured curve from recall to lists visited */
+/* What a recall takes, as measured. */
+typedef struct WrvqCurvePoint
+{
+	float  share; /* of all likelihood that the lists visited have (query_probes) */
+	float  lists; /* mean number of them */
+	uint32 depth; /* candidates to rerank, for 10 neighbours */
+} WrvqCurvePoint;
+
 #define WRVQ_CURVE_POINTS 12
 
 typedef struct WrvqMetaData
 {
-	uint32		magic;
-	uint32		format_version;
-	uint32		is_trained; /* there are a codebook and a directory */
-	uint32		metric;		/* wrvq_metric; fixed from the start */
-	uint64		build_id;	/* random: tells backends that cached codebooks are stale */
-	uint32		dimensions; /* 0 until the first row */
-	uint32		list_count;
-	BlockNumber codebook_start;
-	BlockNumber directory_start;
-	uint32		image_crc;				  /* CRC-32C of the codebook's image */
-	uint32		curve[WRVQ_CURVE_POINTS]; /* lists to visit for rising recall; zero: not measured */
-	uint64		image_bytes;
-	double		loss; /* mean squared residual of the rows at build, in scaled units */
-	double		build_entries;
-	BlockNumber pending_head; /* InvalidBlockNumber: none */
-	BlockNumber pending_tail;
-	uint64		pending_count; /* rows ever added to the chain */
-	uint32		spill;		   /* lists a row is in: 1 or 2 */
-	uint32		spare;
-	uint8		codebook_sha256[32]; /* of the stored codebook; zero if trained by the index */
-	wrvq_shape	shape;
+	uint32		   magic;
+	uint32		   format_version;
+	uint32		   is_trained; /* there are a codebook and a directory */
+	uint32		   metric;	   /* wrvq_metric; fixed from the start */
+	uint64		   build_id;   /* random: tells backends that cached codebooks are stale */
+	uint32		   dimensions; /* 0 until the first row */
+	uint32		   list_count;
+	BlockNumber	   codebook_start;
+	BlockNumber	   directory_start;
+	uint32		   image_crc;	/* CRC-32C of the codebook's image */
+	float		   temperature; /* of the lists' likelihoods (query_probes) */
+	uint64		   image_bytes;
+	double		   loss; /* mean squared residual of the rows at build, in scaled units */
+	double		   build_entries;
+	BlockNumber	   pending_head; /* InvalidBlockNumber: none */
+	BlockNumber	   pending_tail;
+	uint64		   pending_count; /* rows ever added to the chain */
+	uint32		   spill;		  /* lists a row is in: 1 or 2 */
+	uint32		   measured;	  /* queries that the curve was measured with; 0: no curve */
+	WrvqCurvePoint curve[WRVQ_CURVE_POINTS];
+	uint8		   codebook_sha256[32]; /* of the stored codebook; zero if trained by the index */
+	wrvq_shape	   shape;
 } WrvqMetaData;
 
 #define WrvqPageGetMeta(page) ((WrvqMetaData *) PageGetContents(page))
@@ -228,6 +237,7 @@ extern void			   WrvqCorrupted(Relation index, BlockNumber block, const char *wh
 
 extern WrvqCodebook *WrvqGetCodebook(Relation index, const WrvqMetaData *meta);
 extern WrvqCodebook *WrvqReadCodebook(Relation index, const WrvqMetaData *meta);
+extern WrvqCodebook *WrvqBindCodebook(const wrvq_shape *shape, char *image);
 extern WrvqCodebook *WrvqNewCodebook(const wrvq_shape *shape);
 extern void			 WrvqStoreCodebook(Relation index, WrvqMetaData *meta, const WrvqCodebook *codebook);
 
@@ -238,7 +248,12 @@ extern void			 WrvqReportNoCodebook(Relation index, int elevel);
 
 /* ---------- wrvqtrain.c ---------- */
 
-extern WrvqCodebook *WrvqTrain(Relation index, float *sample, int64 rows, int dimensions, double total_rows);
+typedef struct WrvqWorkers WrvqWorkers;
+
+extern WrvqCodebook *WrvqPlanCodebook(Relation index, const float *sample, int64 rows, int dimensions,
+									  double total_rows);
+extern void			 WrvqTrain(WrvqCodebook *codebook, float *sample, int64 rows, WrvqWorkers *workers);
+extern Size			 WrvqTrainingBytes(const WrvqCodebook *codebook, int64 rows);
 extern int64		 WrvqSampleRows(Relation index, int dimensions, double total_rows);
 
 /* ---------- wrvqsample.c ---------- */
@@ -299,14 +314,60 @@ extern void			WrvqEncode(WrvqEncoder *encoder);
 
 typedef struct WrvqCalibration WrvqCalibration;
 
-extern WrvqCalibration *WrvqNewCalibration(const WrvqSample *sample);
+extern WrvqCalibration *WrvqNewCalibration(WrvqSample *sample, bool hold_out);
 extern void				WrvqBeginCalibration(WrvqCalibration *calibration, const WrvqCodebook *codebook);
+extern void				WrvqShareCalibration(const WrvqCalibration *calibration, void *state);
+extern WrvqCalibration *WrvqPartOfCalibration(const WrvqCodebook *codebook, int queries, void *state);
+extern void				WrvqMergeCalibration(WrvqCalibration *calibration, void *state);
+extern int				WrvqCalibrationQueries(const WrvqCalibration *calibration);
 extern void				WrvqCalibrate(WrvqCalibration *calibration, const WrvqEncoder *encoder);
-extern void				WrvqEndCalibration(WrvqCalibration *calibration, WrvqMetaData *meta);
-extern void				WrvqDescribeCurve(const WrvqMetaData *meta, struct StringInfoData *json);
-extern int				WrvqProbes(const WrvqMetaData *meta);
-extern float			WrvqSublistShare(void);
-extern int64			WrvqRerankDepth(void);
+extern void				WrvqEndCalibration(WrvqCalibration *calibration, Relation index, WrvqMetaData *meta);
+
+/* ---------- wrvqtarget.c ---------- */
+
+extern const double wrvq_curve_recalls[WRVQ_CURVE_POINTS];
+
+extern void	  WrvqDescribeCurve(const WrvqMetaData *meta, struct StringInfoData *json);
+extern double WrvqExpectedProbes(const WrvqMetaData *meta);
+extern int	  WrvqProbes(const WrvqMetaData *meta, const wrvq_query *query);
+extern float  WrvqSublistShare(void);
+extern int64  WrvqRerankDepth(const WrvqMetaData *meta);
+extern double WrvqDeviations(void);
+
+/* ---------- wrvqpass.c ---------- */
+
+typedef struct WrvqPass
+{
+	Relation		   heap;
+	Relation		   index;
+	IndexInfo		  *info;
+	const WrvqSupport *support;
+	WrvqEncoder		  *encoder;
+	WrvqCalibration	  *calibration;
+	void			  *statistics; /* NULL: not wanted */
+	Tuplesortstate	  *sort;	   /* NULL: not wanted */
+	TupleTableSlot	  *sort_slot;
+	MemoryContext	   row_context;
+	double			   rows; /* encoded */
+	double			   loss; /* their sum */
+} WrvqPass;
+
+extern Tuplesortstate *WrvqBeginSort(int memory_kb, SortCoordinate coordinate);
+extern WrvqPass *WrvqBeginPass(Relation heap, Relation index, IndexInfo *info, const WrvqCodebook *codebook, int spill,
+							   WrvqCalibration *calibration, void *statistics, Tuplesortstate *sort);
+extern double	 WrvqRunPass(WrvqPass *pass, TableScanDesc scan, bool progress);
+extern void		 WrvqWriteSorted(Tuplesortstate *sort, WrvqWriter *writer, int64 entries);
+
+/* ---------- wrvqworkers.c ---------- */
+
+extern WrvqWorkers	  *WrvqStartWorkers(Relation heap, Relation index, IndexInfo *info, const WrvqCodebook *codebook,
+										int queries, Size training_bytes);
+extern void			  *WrvqTrainingMemory(const WrvqWorkers *workers);
+extern void			   WrvqTrainTogether(WrvqWorkers *workers, wrvq_trainer *trainer, uint32 step, int32 units);
+extern Tuplesortstate *WrvqEncodeTogether(WrvqWorkers *workers, Relation heap, Relation index, IndexInfo *info,
+										  const WrvqCodebook *codebook, WrvqCalibration *calibration, void *statistics,
+										  double *heap_tuples, double *rows, double *loss);
+extern void			   WrvqEndWorkers(WrvqWorkers *workers);
 
 /* ---------- wrvqinsert.c ---------- */
 
@@ -333,11 +394,26 @@ typedef struct WrvqSearch
 	const WrvqCodebook *codebook;
 	wrvq_query		   *query;
 	int64				slots_max; /* slots that the index can have: no list is longer */
+	/* the candidates of the lists visited last */
+	int	  probes; /* 0: none yet */
+	int64 limit;
+	char *candidates;
 } WrvqSearch;
 
-extern WrvqSearch *WrvqBeginSearch(Relation index, const WrvqMetaData *meta, const float *vector);
-extern int64	   WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken, int64 taken_count,
-								   uint64 **rows, bool *complete);
+/* Candidates of a round that are new. */
+typedef struct WrvqCandidates
+{
+	int64	count;
+	uint64 *rows;		 /* [count] ascending */
+	float  *estimates;	 /* [count] of their distances, as query_exact() scales them */
+	float	next;		 /* the best estimate that is not among them; infinity: none */
+	bool	visited_all; /* no list was left out */
+} WrvqCandidates;
+
+extern WrvqSearch	 *WrvqBeginSearch(Relation index, const WrvqMetaData *meta, const float *vector);
+extern WrvqCandidates WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken,
+									  int64 taken_count);
+extern void WrvqSearchPlaces(WrvqSearch *search, int probes, int64 limit, const uint64 *rows, int count, int64 *places);
 
 /* ---------- wrvqscan.c ---------- */
 

@@ -14,7 +14,7 @@
 #include "utils/tuplesort.h"
 
 /* rows drawn to measure an index with whose codebook is given */
-#define CALIBRATION_ROWS 128
+#define CALIBRATION_ROWS 1024
 
 typedef struct BuildState
 {
@@ -24,168 +24,73 @@ typedef struct BuildState
 	const WrvqSupport *support;
 	WrvqMetaData	   meta;
 	WrvqCodebook	  *codebook; /* NULL: untrained */
-	WrvqEncoder		  *encoder;
 	WrvqCalibration	  *calibration;
+	WrvqWorkers		  *workers; /* NULL: none */
 	void			  *statistics;
 	Tuplesortstate	  *sort;
-	TupleTableSlot	  *sort_slot;
-	MemoryContext	   row_context;
-	double			   entries;
+	double			   heap_tuples;
+	double			   rows;
 	double			   loss;
 } BuildState;
 
-/*
- * The order of entries on pages: by list and sub-list, then by position in the
- * table, so that a scan's candidates come in long runs of heap pages.
- */
-static int64
-sort_key(const wrvq_encoded *encoded, ItemPointer tid)
-{
-	return (int64) encoded->list << 40 | (int64) encoded->sublist << 32 | ItemPointerGetBlockNumber(tid);
-}
-
-/* Encodes the batch and hands it to the sort. */
+/* Encodes every row, into the sort. */
 static void
-flush_batch(BuildState *state)
+encode_table(BuildState *state)
 {
-	WrvqEncoder *encoder = state->encoder;
-	Size		 entry_bytes = state->codebook->layout.entry_bytes;
-	Size		 payload_bytes = sizeof(ItemPointerData) + entry_bytes;
-	bytea		*payload = palloc(VARHDRSZ + payload_bytes);
-	int			 entries = encoder->count * encoder->spill;
-
-	if (encoder->count == 0)
-		return;
-	WrvqEncode(encoder);
-	SWIFT(wrvq_kernel.statistics_add(&state->codebook->view, &state->codebook->layout, state->statistics,
-									 encoder->encoded, encoder->entries, entries));
-	SET_VARSIZE(payload, VARHDRSZ + payload_bytes);
-	for (int i = 0; i < entries; i++)
-	{
-		TupleTableSlot *slot = state->sort_slot;
-		ItemPointer		tid = &encoder->tids[i % encoder->count];
-
-		memcpy(VARDATA(payload), tid, sizeof(ItemPointerData));
-		memcpy(VARDATA(payload) + sizeof(ItemPointerData), encoder->entries + i * entry_bytes, entry_bytes);
-		ExecClearTuple(slot);
-		slot->tts_values[0] = Int64GetDatum(sort_key(&encoder->encoded[i], tid));
-		slot->tts_values[1] = PointerGetDatum(payload);
-		slot->tts_isnull[0] = slot->tts_isnull[1] = false;
-		ExecStoreVirtualTuple(slot);
-		tuplesort_puttupleslot(state->sort, slot);
-		state->loss += i < encoder->count ? encoder->encoded[i].loss : 0;
-	}
-	WrvqCalibrate(state->calibration, encoder);
-	state->entries += encoder->count;
-	encoder->count = 0;
-	pfree(payload);
-}
-
-static void
-build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *argument)
-{
-	BuildState	 *state = argument;
-	MemoryContext caller;
-	const float	 *vector;
-	int			  dimensions;
-
-	if (isnull[0])
-		return;
-	caller = MemoryContextSwitchTo(state->row_context);
-	vector = state->support->vector(values[0], &dimensions);
-	WrvqCheckDimensions(state->meta.dimensions, dimensions);
-	WrvqCheckFinite(vector, dimensions);
-	if (WrvqIsIndexable(state->support, vector, dimensions))
-	{
-		WrvqAddVector(state->encoder, vector, tid);
-		if (state->encoder->count == state->encoder->capacity)
-			flush_batch(state);
-	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextReset(state->row_context);
-}
-
-static void
-begin_sort(BuildState *state)
-{
-	TupleDesc  descriptor = CreateTemplateTupleDesc(2);
-	AttrNumber attribute = 1;
-	Oid		   operator= Int8LessOperator, collation = InvalidOid;
-	bool	   nulls_first = false;
-
-	TupleDescInitEntry(descriptor, 1, "key", INT8OID, -1, 0);
-	TupleDescInitEntry(descriptor, 2, "payload", BYTEAOID, -1, 0);
-	state->sort = tuplesort_begin_heap(descriptor, 1, &attribute, &operator, & collation, &nulls_first,
-									   maintenance_work_mem, NULL, TUPLESORT_NONE);
-	state->sort_slot = MakeSingleTupleTableSlot(descriptor, &TTSOpsVirtual);
-}
-
-static void
-write_entries(BuildState *state, WrvqWriter *writer)
-{
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(state->sort_slot->tts_tupleDescriptor, &TTSOpsMinimalTuple);
-	int64			done = 0;
-
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 6);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) state->entries);
-	while (tuplesort_gettupleslot(state->sort, true, false, slot, NULL))
-	{
-		bool			isnull;
-		int64			key = DatumGetInt64(slot_getattr(slot, 1, &isnull));
-		bytea		   *payload = DatumGetByteaPP(slot_getattr(slot, 2, &isnull));
-		ItemPointerData tid;
-
-		memcpy(&tid, VARDATA_ANY(payload), sizeof(ItemPointerData));
-		WrvqWriteEntry(writer, (uint32) (key >> 40), (uint32) (key >> 32) & 0xFF, &tid,
-					   (uint8 *) VARDATA_ANY(payload) + sizeof(ItemPointerData));
-		if (++done % 1024 == 0)
-			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, done);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-}
-
-/* Encodes every row and writes lists and directory. */
-static double
-build_trained(BuildState *state)
-{
-	double		heap_tuples;
-	int64		statistics_bytes;
-	WrvqWriter *writer;
-
-	SWIFT(statistics_bytes = wrvq_kernel.statistics_bytes(&state->codebook->view));
-	state->statistics = palloc_extended(statistics_bytes, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	state->meta.spill = WrvqSpill(state->index, state->codebook);
-	state->encoder = WrvqBeginEncoder(state->codebook, state->meta.spill, WRVQ_BATCH_ROWS);
-	state->meta.dimensions = state->codebook->view.shape.dimensions;
-	WrvqBeginCalibration(state->calibration, state->codebook);
-	begin_sort(state);
+	int64 bytes;
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 4);
-	heap_tuples =
-		table_index_build_scan(state->heap, state->index, state->info, true, true, build_callback, state, NULL);
-	flush_batch(state);
-	if (state->entries > 0)
+	SWIFT(bytes = wrvq_kernel.statistics_bytes(&state->codebook->view));
+	state->statistics = palloc_extended(bytes, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	WrvqBeginCalibration(state->calibration, state->codebook);
+	if (state->workers != NULL)
+		state->sort =
+			WrvqEncodeTogether(state->workers, state->heap, state->index, state->info, state->codebook,
+							   state->calibration, state->statistics, &state->heap_tuples, &state->rows, &state->loss);
+	else
 	{
-		SWIFT(wrvq_kernel.image_set_statistics(&state->codebook->view, state->statistics));
-		state->meta.list_count = state->codebook->view.shape.levels[0].codeword_count;
-		WrvqEndCalibration(state->calibration, &state->meta);
-	}
+		WrvqPass *pass;
 
+		state->sort = WrvqBeginSort(maintenance_work_mem, NULL);
+		pass = WrvqBeginPass(state->heap, state->index, state->info, state->codebook, state->meta.spill,
+							 state->calibration, state->statistics, state->sort);
+		state->heap_tuples = WrvqRunPass(pass, NULL, true);
+		state->rows = pass->rows;
+		state->loss = pass->loss;
+	}
+}
+
+/* Writes codebook, lists and directory, in this order. */
+static void
+write_index(BuildState *state)
+{
+	WrvqWriter *writer;
+
+	if (state->rows > 0)
+		SWIFT(wrvq_kernel.image_set_statistics(&state->codebook->view, state->statistics));
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 5);
 	tuplesort_performsort(state->sort);
-
 	WrvqStoreCodebook(state->index, &state->meta, state->codebook);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 6);
 	writer = WrvqBeginWriter(state->index, state->codebook);
-	write_entries(state, writer);
+	WrvqWriteSorted(state->sort, writer, (int64) state->rows * state->meta.spill);
 	WrvqEndWriter(writer);
 	WrvqWriteDirectory(state->index, &state->meta, WrvqWrittenLists(writer));
 	tuplesort_end(state->sort);
+}
 
+static void
+build_trained(BuildState *state)
+{
+	state->meta.dimensions = state->codebook->view.shape.dimensions;
+	state->meta.spill = WrvqSpill(state->index, state->codebook);
+	encode_table(state);
+	write_index(state);
 	state->meta.is_trained = true;
-	state->meta.build_entries = state->entries * state->meta.spill;
-	state->meta.loss = state->entries > 0 ? state->loss / state->entries : 0;
+	state->meta.build_entries = state->rows * state->meta.spill;
+	state->meta.loss = state->rows > 0 ? state->loss / state->rows : 0;
+	WrvqEndCalibration(state->calibration, state->index, &state->meta);
 	WrvqWriteMeta(state->index, &state->meta);
-	return heap_tuples;
 }
 
 /* Too few rows to learn from: they wait, unencoded, and are compared exactly. */
@@ -203,7 +108,7 @@ pending_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, b
 	if (!WrvqIsIndexable(state->support, vector, dimensions))
 		return;
 	WrvqAddPending(index, tid, dimensions);
-	state->entries++;
+	state->rows++;
 }
 
 /* The first rows tell whether a stored codebook fits the table at all. */
@@ -227,12 +132,19 @@ is_restoring(void)
 	return IsBinaryUpgrade || !check_function_bodies;
 }
 
+static WrvqWorkers *
+start_workers(BuildState *state, const WrvqCodebook *codebook, Size training_bytes)
+{
+	return WrvqStartWorkers(state->heap, state->index, state->info, codebook,
+							WrvqCalibrationQueries(state->calibration), training_bytes);
+}
+
 /* The stored codebook if one is named, else one trained on a sample; NULL if there is too little. */
 static WrvqCodebook *
 choose_codebook(BuildState *state)
 {
 	WrvqOptions	 *options = WrvqGetOptions(state->index);
-	bool		  has_lists = options != NULL && options->lists > 0;
+	bool		  has_lists = options != NULL && options->lists > 0, trains;
 	WrvqSample	 *sample;
 	WrvqCodebook *codebook = NULL;
 
@@ -244,9 +156,17 @@ choose_codebook(BuildState *state)
 		check_codebook_dimensions(state, codebook, sample->dimensions);
 	if (WrvqCodebookOption(state->index) != NULL && codebook == NULL)
 		WrvqReportNoCodebook(state->index, sample->rows > 0 && !is_restoring() ? ERROR : WARNING);
-	state->calibration = WrvqNewCalibration(sample);
-	if (codebook == NULL && (sample->rows >= WRVQ_TRAIN_ROWS || (has_lists && sample->rows > 0)))
-		codebook = WrvqTrain(state->index, sample->vectors, sample->rows, sample->dimensions, sample->total_rows);
+	trains = codebook == NULL && (sample->rows >= WRVQ_TRAIN_ROWS || (has_lists && sample->rows > 0));
+	state->calibration = WrvqNewCalibration(sample, trains && sample->rows >= WRVQ_TRAIN_ROWS);
+	if (codebook != NULL)
+		state->workers = start_workers(state, codebook, 0);
+	else if (trains)
+	{
+		codebook =
+			WrvqPlanCodebook(state->index, sample->vectors, sample->rows, sample->dimensions, sample->total_rows);
+		state->workers = start_workers(state, codebook, WrvqTrainingBytes(codebook, sample->rows));
+		WrvqTrain(codebook, sample->vectors, sample->rows, state->workers);
+	}
 	if (sample->vectors != NULL)
 		pfree(sample->vectors);
 	return codebook;
@@ -259,26 +179,26 @@ wrvqbuild(Relation heap, Relation index, IndexInfo *info)
 	MemoryContext	  context = AllocSetContextCreate(CurrentMemoryContext, "wrvq build", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext	  caller = MemoryContextSwitchTo(context);
 	IndexBuildResult *result;
-	double			  heap_tuples;
 
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
-	state.row_context = AllocSetContextCreate(context, "wrvq build row", ALLOCSET_DEFAULT_SIZES);
 	WrvqInitMeta(index, MAIN_FORKNUM);
 	WrvqReadMeta(index, &state.meta);
 	state.meta.build_id = pg_prng_uint64(&pg_global_prng_state);
 
 	state.codebook = choose_codebook(&state);
 	if (state.codebook != NULL)
-		heap_tuples = build_trained(&state);
+		build_trained(&state);
 	else
-		heap_tuples = table_index_build_scan(heap, index, info, true, true, pending_callback, &state, NULL);
+		state.heap_tuples = table_index_build_scan(heap, index, info, true, true, pending_callback, &state, NULL);
+	if (state.workers != NULL)
+		WrvqEndWorkers(state.workers);
 
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 	result = palloc(sizeof(IndexBuildResult));
-	result->heap_tuples = heap_tuples;
-	result->index_tuples = state.entries;
+	result->heap_tuples = state.heap_tuples;
+	result->index_tuples = state.rows;
 	return result;
 }
 

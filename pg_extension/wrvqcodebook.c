@@ -28,21 +28,30 @@ static HTAB	 *cache = NULL;
 static uint64 cache_clock = 0;
 static Size	  cache_bytes = 0;
 
-/* An empty codebook of a valid shape in the current memory context. */
+/* A codebook of a valid shape over an image, 64-byte aligned, in the current memory context. */
 WrvqCodebook *
-WrvqNewCodebook(const wrvq_shape *shape)
+WrvqBindCodebook(const wrvq_shape *shape, char *image)
 {
 	WrvqCodebook *codebook = palloc0(sizeof(WrvqCodebook));
-	int64		  bytes;
 
-	SWIFT(bytes = wrvq_kernel.image_bytes(shape));
-	codebook->image = MemoryContextAllocExtended(CurrentMemoryContext, bytes + 64, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	codebook->image = (char *) TYPEALIGN(64, codebook->image);
+	codebook->image = image;
 	SWIFT(wrvq_kernel.image_bind(shape, codebook->image, &codebook->view));
 	SWIFT(wrvq_kernel.layout(shape, &codebook->layout));
 	codebook->slot_bytes = sizeof(WrvqSlotHeader) + codebook->layout.block_bytes;
 	codebook->slots_per_page = WRVQ_PAGE_BYTES / codebook->slot_bytes;
 	return codebook;
+}
+
+/* An empty codebook of a valid shape in the current memory context. */
+WrvqCodebook *
+WrvqNewCodebook(const wrvq_shape *shape)
+{
+	int64 bytes;
+	char *image;
+
+	SWIFT(bytes = wrvq_kernel.image_bytes(shape));
+	image = MemoryContextAllocExtended(CurrentMemoryContext, bytes + 64, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	return WrvqBindCodebook(shape, (char *) TYPEALIGN(64, image));
 }
 
 static uint32

@@ -48,12 +48,12 @@ wrvqcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *st
 	*startup = COST_PER_QUERY;
 	if (meta.is_trained)
 	{
-		double probes = wrvq_probes > 0 ? wrvq_probes : WrvqProbes(&meta);
+		double probes = wrvq_probes > 0 ? wrvq_probes : WrvqExpectedProbes(&meta);
 
 		share = Min(1.0, probes / meta.list_count);
 		*startup += COST_PER_LIST_DIMENSION * meta.list_count * meta.dimensions + COST_PER_ENTRY * share * entries +
 					COST_PER_PAGE * share * path->indexinfo->pages +
-					COST_PER_RERANKED_ROW * Min(wrvq_rerank > 0 ? wrvq_rerank : WrvqRerankDepth(), entries);
+					COST_PER_RERANKED_ROW * Min(wrvq_rerank > 0 ? wrvq_rerank : WrvqRerankDepth(&meta), entries);
 	}
 	else
 		*startup += COST_PER_RERANKED_ROW * entries;

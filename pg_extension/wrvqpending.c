@@ -158,7 +158,8 @@ install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, con
 
 		if (sampled < WRVQ_TRAIN_ROWS)
 			return false;
-		codebook = WrvqTrain(index, vectors, sampled, meta->dimensions, count);
+		codebook = WrvqPlanCodebook(index, vectors, sampled, meta->dimensions, count);
+		WrvqTrain(codebook, vectors, sampled, NULL);
 		pfree(vectors);
 	}
 	meta->build_id = pg_prng_uint64(&pg_global_prng_state);

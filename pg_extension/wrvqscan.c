@@ -12,12 +12,12 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-/* a round supports the order of this share of what it reranked */
-#define RERANK_PER_ROW 4
-
 /* how much farther each round reaches */
-#define RERANK_GROWTH 4
+#define REACH_GROWTH  1.5
 #define PROBES_GROWTH 4
+
+/* the first round supports the ten neighbours that WrvqRerankDepth() and WrvqProbes() are for, and a row that asks */
+#define ROWS_OF_FIRST_ROUND 11
 
 typedef struct ScanResult
 {
@@ -37,12 +37,21 @@ typedef struct WrvqScan
 	WrvqSearch		  *search; /* NULL: untrained */
 
 	/* the round */
-	int		round;	   /* -1: none yet */
-	bool	exhausted; /* nothing is left to widen to */
-	int64	reach;	   /* candidates to rerank in all */
-	int		probes;	   /* lists to visit */
-	uint64 *taken;	   /* [taken_count] rows reranked so far, sorted */
+	int		round;		 /* -1: none yet */
+	bool	exhausted;	 /* nothing is left to widen to */
+	int64	first_reach; /* that ten rows take */
+	int		first_probes;
+	int64	reach;		   /* candidates to rerank in all */
+	int		probes;		   /* lists to visit */
+	float	next_estimate; /* the best one that was not reranked */
+	bool	visited_all;   /* no list was left out */
+	uint64 *taken;		   /* [taken_count] rows reranked so far, sorted */
 	int64	taken_count;
+
+	/* what estimates lack of the exact distances, in their units: running mean and sum of squared deviations */
+	int64  errors;
+	double error_mean;
+	double error_squares;
 
 	/* reranked rows, by distance; those from next are not returned yet */
 	ScanResult *results;
@@ -148,7 +157,10 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 	state->results = NULL;
 	state->result_count = state->result_capacity = state->next = state->depth = 0;
 	state->last_distance = -DBL_MAX;
-	state->returned = state->latecomers = 0;
+	state->returned = state->latecomers = state->errors = 0;
+	state->error_mean = state->error_squares = 0;
+	state->next_estimate = INFINITY;
+	state->visited_all = false;
 	MemoryContextSwitchTo(caller);
 }
 
@@ -163,15 +175,21 @@ plan_round(WrvqScan *state)
 
 	if (state->round == 0)
 	{
-		state->reach = wrvq_rerank > 0 ? wrvq_rerank : Min(WrvqRerankDepth(), bound);
-		state->probes = wrvq_probes > 0 ? wrvq_probes : WrvqProbes(&state->meta);
+		state->first_reach = WrvqRerankDepth(&state->meta);
+		state->reach = wrvq_rerank > 0 ? wrvq_rerank : Min(state->first_reach, bound);
+		if (wrvq_probes > 0)
+			state->probes = wrvq_probes;
+		else if (state->search != NULL)
+			state->probes = WrvqProbes(&state->meta, state->search->query);
 	}
 	else
 	{
-		state->reach = Min(state->reach * RERANK_GROWTH, Max(bound, state->reach));
+		state->reach = Min((int64) ceil(state->reach * REACH_GROWTH), Max(bound, state->reach));
 		state->probes = state->probes > lists / PROBES_GROWTH ? lists : state->probes * PROBES_GROWTH;
 	}
 	state->probes = Max(1, Min(state->probes, lists));
+	if (state->round == 0)
+		state->first_probes = state->probes;
 	/* no more candidates can be kept than there are rows */
 	if (state->reach >= bound)
 		state->exhausted = true;
@@ -193,9 +211,25 @@ compare_results(const void *a, const void *b)
 	return x->row < y->row ? -1 : x->row > y->row;
 }
 
-/* Computes exact distances of new rows and adds them to the results. */
+/* Notes by how much an estimate missed. */
 static void
-rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, int64 count)
+add_error(WrvqScan *state, double distance, float estimate)
+{
+	double exact, error, difference;
+
+	SWIFT(exact = wrvq_kernel.query_exact(state->search->query, distance));
+	error = exact - estimate;
+	if (!isfinite(error))
+		return;
+	state->errors++;
+	difference = error - state->error_mean;
+	state->error_mean += difference / state->errors;
+	state->error_squares += difference * (error - state->error_mean);
+}
+
+/* Computes exact distances of new rows and adds them to the results.  estimates: NULL if there are none. */
+static void
+rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float *estimates, int64 count)
 {
 	if (state->result_count + count > state->result_capacity)
 	{
@@ -212,6 +246,8 @@ rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, int64 count
 		if (!WrvqRerank(state->reranker, rows[i], scan->xs_snapshot, state->query, state->dimensions,
 						&result->distance))
 			continue;
+		if (estimates != NULL)
+			add_error(state, result->distance, estimates[i]);
 		if (result->distance < state->last_distance)
 		{
 			state->latecomers++;
@@ -246,7 +282,7 @@ rerank_pending(IndexScanDesc scan, WrvqScan *state)
 	if (count == 0)
 		return;
 	SWIFT(kept = wrvq_kernel.rows_sort(rows, count));
-	rerank_rows(scan, state, rows, kept);
+	rerank_rows(scan, state, rows, NULL, kept);
 	take_rows(state, rows, kept);
 }
 
@@ -254,16 +290,58 @@ rerank_pending(IndexScanDesc scan, WrvqScan *state)
 static void
 search_lists(IndexScanDesc scan, WrvqScan *state)
 {
-	uint64 *rows;
-	bool	complete;
-	int64	count =
-		WrvqSearchLists(state->search, state->probes, state->reach, state->taken, state->taken_count, &rows, &complete);
+	WrvqCandidates found =
+		WrvqSearchLists(state->search, state->probes, state->reach, state->taken, state->taken_count);
 
-	rerank_rows(scan, state, rows, count);
-	take_rows(state, rows, count);
-	if (complete)
+	rerank_rows(scan, state, found.rows, found.estimates, found.count);
+	take_rows(state, found.rows, found.count);
+	state->next_estimate = found.next;
+	state->visited_all = found.visited_all;
+	if (found.visited_all && isinf(found.next))
 		state->exhausted = true;
-	pfree(rows);
+	pfree(found.rows);
+	pfree(found.estimates);
+}
+
+/*
+ * The exact distance, as estimates are scaled, up to which at most a permitted
+ * share of the rows is still among those that were not reranked: their
+ * estimates miss as the others' do.
+ */
+static double
+supported_distance(const WrvqScan *state)
+{
+	double deviation = state->errors > 1 ? sqrt(state->error_squares / (state->errors - 1)) : 0;
+
+	return state->next_estimate + state->error_mean - WrvqDeviations() * deviation;
+}
+
+/* How many of the sorted results the round supports in their order, beside those that were returned. */
+static int64
+supported_results(const WrvqScan *state)
+{
+	int64  most = state->result_count, rows = 0;
+	double limit;
+
+	if (state->exhausted || (state->round == 0 && wrvq_rerank > 0))
+		return most;
+	/* neighbours farther away are in more lists */
+	if (!state->visited_all)
+		most = Min(most, (int64) ROWS_OF_FIRST_ROUND * state->probes / state->first_probes - state->returned);
+	if (state->round == 0)
+		return Max(0, Min(most, ROWS_OF_FIRST_ROUND * state->reach / state->first_reach));
+	limit = supported_distance(state);
+	while (rows < most)
+	{
+		double exact;
+
+		SWIFT(exact = wrvq_kernel.query_exact(state->search->query, state->results[rows].distance));
+		/* NaN is not supported before the end */
+		if (!(exact <= limit))
+			break;
+		rows++;
+	}
+	return rows;
 }
 
 static void
@@ -289,12 +367,7 @@ run_round(IndexScanDesc scan, WrvqScan *state)
 	state->next = 0;
 	qsort(state->results, state->result_count, sizeof(ScanResult), compare_results);
 	state->returned += returned;
-	if (state->exhausted)
-		state->depth = state->result_count;
-	else if (wrvq_rerank > 0 && state->round == 0)
-		state->depth = state->result_count;
-	else
-		state->depth = Min(state->result_count, Max(0, state->reach / RERANK_PER_ROW - state->returned));
+	state->depth = supported_results(state);
 	MemoryContextSwitchTo(caller);
 }
 

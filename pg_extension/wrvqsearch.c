@@ -17,6 +17,9 @@
  */
 #define SUBLIST_ENTRIES_MIN (WRVQ_BLOCK_ENTRIES / 2)
 
+/* candidates kept for each one that a later round asks for */
+#define CANDIDATES_KEPT 32
+
 /* Prepares the query in the current memory context, where everything about the search stays. */
 WrvqSearch *
 WrvqBeginSearch(Relation index, const WrvqMetaData *meta, const float *vector)
@@ -167,35 +170,67 @@ scan_lists(WrvqSearch *search, const uint32 *lists, int count, bool whole)
 	pfree(entries);
 }
 
-/*
- * Visits the best probes lists and keeps the best reach candidates.  Returns
- * those that are not among taken[taken_count], in *rows, both in order of row
- * identifier; *complete: nothing was left out, a wider search finds no more.
- */
-int64
-WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken, int64 taken_count, uint64 **rows,
-				bool *complete)
+/* Visits the best probes lists and keeps the best limit candidates. */
+static void
+visit_lists(WrvqSearch *search, int probes, int64 limit)
 {
-	/* room for rows met twice; no more than the index has room for */
-	int64 limit = Min(search->meta->spill > 1 ? reach + reach / 2 : reach, search->slots_max * WRVQ_BLOCK_ENTRIES + 1),
-		  bytes, count;
 	uint32 *lists = palloc_extended(sizeof(uint32) * probes, MCXT_ALLOC_HUGE);
-	char   *memory;
+	int64	bytes;
 	int32	first, rest;
-	bool	all = (uint32) probes == search->meta->list_count;
 
+	if (search->candidates != NULL)
+		pfree(search->candidates);
 	SWIFT(bytes = wrvq_kernel.candidates_bytes(limit));
-	memory = palloc_extended(bytes, MCXT_ALLOC_HUGE);
-	SWIFT(wrvq_kernel.query_round(search->query, limit, memory));
+	search->candidates = palloc_extended(bytes, MCXT_ALLOC_HUGE);
+	search->probes = probes;
+	search->limit = limit;
+	SWIFT(wrvq_kernel.query_round(search->query, limit, search->candidates));
 	SWIFT(first = wrvq_kernel.query_lists(search->query, 0, Min(FIRST_LISTS, probes), lists));
 	scan_lists(search, lists, first, true);
 	SWIFT(rest = wrvq_kernel.query_lists(search->query, first, probes - first, lists));
-	scan_lists(search, lists, rest, all);
-
-	*rows = palloc_extended(sizeof(uint64) * Max(limit, 1), MCXT_ALLOC_HUGE);
-	SWIFT(count = wrvq_kernel.query_take(search->query, taken, taken_count, *rows));
-	*complete = all && search->query->candidate_count < limit;
-	pfree(memory);
+	scan_lists(search, lists, rest, (uint32) probes == search->meta->list_count);
 	pfree(lists);
-	return count;
+}
+
+/* Candidates to keep where so many are asked for now: never more than a scan may rerank, unless asked for. */
+static int64
+candidates_kept(int64 reach)
+{
+	int64 kept = reach * CANDIDATES_KEPT;
+
+	return wrvq_max_scan_tuples > 0 ? Min(kept, Max(reach, wrvq_max_scan_tuples)) : kept;
+}
+
+/*
+ * The best reach candidates of the best probes lists, without those among
+ * taken[taken_count]: rows and estimates, both in order of row identifier.
+ * More candidates are kept than are asked for now, so that a wider reach in the
+ * same lists visits none again.
+ */
+WrvqCandidates
+WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken, int64 taken_count)
+{
+	/* no more than the index has room for */
+	int64		   most = search->slots_max * WRVQ_BLOCK_ENTRIES + 1;
+	WrvqCandidates found;
+
+	/* room for rows met twice */
+	reach = Min(search->meta->spill > 1 ? reach + reach / 2 : reach, most);
+	if (search->probes != probes || reach > search->limit)
+		visit_lists(search, probes, search->probes == 0 ? reach : Min(candidates_kept(reach), most));
+	found.rows = palloc_extended(sizeof(uint64) * reach, MCXT_ALLOC_HUGE);
+	found.estimates = palloc_extended(sizeof(float) * reach, MCXT_ALLOC_HUGE);
+	SWIFT(found.count = wrvq_kernel.query_take(search->query, reach, taken, taken_count, found.rows, found.estimates,
+											   &found.next));
+	found.visited_all = (uint32) probes == search->meta->list_count;
+	return found;
+}
+
+/* places[count]: where these rows stand among the best limit candidates, from 0; limit if they do not. */
+void
+WrvqSearchPlaces(WrvqSearch *search, int probes, int64 limit, const uint64 *rows, int count, int64 *places)
+{
+	visit_lists(search, probes, limit);
+	for (int i = 0; i < count; i++)
+		SWIFT(places[i] = wrvq_kernel.query_place(search->query, rows[i]));
 }

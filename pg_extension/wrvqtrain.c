@@ -10,7 +10,7 @@
 #include "utils/memutils.h"
 
 /* k-means iterations a level: the loss gains less than 1 % from more */
-#define TRAINING_ITERATIONS 8
+#define TRAINING_ITERATIONS 4
 
 /* the same rows and options give the same codebook */
 #define TRAINING_SEED 1
@@ -121,46 +121,12 @@ prepare_sample(float *sample, int64 rows, const wrvq_shape *shape)
 	}
 }
 
-static void
-run_trainer(wrvq_trainer *trainer)
-{
-	wrvq_status status;
-
-	do
-	{
-		int32 units;
-		float progress;
-
-		SWIFT(units = wrvq_training.trainer_units(trainer));
-		for (int32 unit = 0; unit < units; unit++)
-		{
-			SWIFT(wrvq_training.trainer_work(trainer, unit));
-			CHECK_FOR_INTERRUPTS();
-		}
-		SWIFT(status = wrvq_training.trainer_advance(trainer));
-		SWIFT(progress = wrvq_training.trainer_progress(trainer));
-		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) (progress * 1000));
-		CHECK_FOR_INTERRUPTS();
-	} while (status == WRVQ_MORE);
-}
-
-/*
- * Trains a codebook for an index of about total_rows rows; consumes the sample.
- * The result is in the current memory context.
- */
+/* A codebook for an index of about total_rows rows, empty as yet, in the current memory context. */
 WrvqCodebook *
-WrvqTrain(Relation index, float *sample, int64 rows, int dimensions, double total_rows)
+WrvqPlanCodebook(Relation index, const float *sample, int64 rows, int dimensions, double total_rows)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(caller, "wrvq training", ALLOCSET_DEFAULT_SIZES);
-	wrvq_shape	  shape;
-	wrvq_status	  status;
-	int64		  bytes;
-	char		 *memory;
-	wrvq_trainer *trainer;
-	WrvqCodebook *codebook;
-	float		 *scratch;
-	const float	 *transform;
+	wrvq_shape	shape;
+	wrvq_status status;
 
 	make_shape(index, dimensions, total_rows, &shape);
 	if (shape.metric != WRVQ_COSINE)
@@ -168,29 +134,96 @@ WrvqTrain(Relation index, float *sample, int64 rows, int dimensions, double tota
 	SWIFT(status = wrvq_kernel.shape_check(&shape));
 	if (status != WRVQ_OK)
 		elog(ERROR, "bad shape for %d dimensions", dimensions);
-	codebook = WrvqNewCodebook(&shape);
+	return WrvqNewCodebook(&shape);
+}
 
-	MemoryContextSwitchTo(context);
-	prepare_sample(sample, rows, &shape);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 3);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, 1000);
-	SWIFT(bytes = wrvq_training.trainer_bytes(&shape, rows));
-	memory = MemoryContextAllocHuge(context, bytes + 64);
-	SWIFT(trainer = wrvq_training.trainer_begin(&shape, sample, rows, TRAINING_SEED, TRAINING_ITERATIONS,
-												(void *) TYPEALIGN(64, memory)));
-	run_trainer(trainer);
+static Size
+sample_bytes(const WrvqCodebook *codebook, int64 rows)
+{
+	return TYPEALIGN(64, sizeof(float) * codebook->view.shape.dimensions * rows);
+}
 
-	scratch = palloc(sizeof(float) * 2 * (dimensions + 16));
+/* Memory for a sample of so many rows and its trainer. */
+Size
+WrvqTrainingBytes(const WrvqCodebook *codebook, int64 rows)
+{
+	int64 bytes;
+
+	SWIFT(bytes = wrvq_training.trainer_bytes(&codebook->view.shape, rows));
+	return sample_bytes(codebook, rows) + bytes;
+}
+
+static void
+run_trainer(wrvq_trainer *trainer, WrvqWorkers *workers)
+{
+	wrvq_status status;
+	uint32		step = 0;
+
+	do
+	{
+		int32 units;
+		float progress;
+
+		SWIFT(units = wrvq_training.trainer_units(trainer));
+		if (WrvqTrainingMemory(workers) != NULL)
+			WrvqTrainTogether(workers, trainer, ++step, units);
+		else
+			for (int32 unit = 0; unit < units; unit++)
+			{
+				SWIFT(wrvq_training.trainer_work(trainer, unit));
+				CHECK_FOR_INTERRUPTS();
+			}
+		SWIFT(status = wrvq_training.trainer_advance(trainer));
+		SWIFT(progress = wrvq_training.trainer_progress(trainer));
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) (progress * 1000));
+		CHECK_FOR_INTERRUPTS();
+	} while (status == WRVQ_MORE);
+}
+
+static void
+take_results(WrvqCodebook *codebook, const wrvq_trainer *trainer)
+{
+	float		*scratch = palloc(sizeof(float) * 2 * (codebook->view.shape.dimensions + 16));
+	const float *transform;
+
 	SWIFT(transform = wrvq_training.trainer_transform(trainer));
 	SWIFT(wrvq_kernel.image_set_transform(&codebook->view, transform));
-	for (int i = 0; i < shape.level_count; i++)
+	for (int i = 0; i < codebook->view.shape.level_count; i++)
 	{
 		const float *codewords;
 
 		SWIFT(codewords = wrvq_training.trainer_codewords(trainer, i));
 		SWIFT(wrvq_kernel.image_set_level(&codebook->view, i, codewords, scratch));
 	}
+}
+
+/* Fills a planned codebook; consumes the sample.  With the help of workers, if there are any. */
+void
+WrvqTrain(WrvqCodebook *codebook, float *sample, int64 rows, WrvqWorkers *workers)
+{
+	MemoryContext	  caller = CurrentMemoryContext;
+	MemoryContext	  context = AllocSetContextCreate(caller, "wrvq training", ALLOCSET_DEFAULT_SIZES);
+	const wrvq_shape *shape = &codebook->view.shape;
+	char			 *memory = WrvqTrainingMemory(workers);
+	wrvq_trainer	 *trainer;
+
+	MemoryContextSwitchTo(context);
+	prepare_sample(sample, rows, shape);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 3);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, 1000);
+	if (memory != NULL)
+	{
+		/* the sample where the workers can see it, too */
+		memcpy(memory, sample, sizeof(float) * shape->dimensions * rows);
+		sample = (float *) memory;
+		memory += sample_bytes(codebook, rows);
+	}
+	else
+		memory = (char *) TYPEALIGN(64, MemoryContextAllocHuge(context, WrvqTrainingBytes(codebook, rows) -
+																			sample_bytes(codebook, rows) + 64));
+	SWIFT(trainer = wrvq_training.trainer_begin(shape, sample, rows, TRAINING_SEED, TRAINING_ITERATIONS, memory));
+	run_trainer(trainer, workers);
+	take_results(codebook, trainer);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
-	return codebook;
 }

@@ -148,6 +148,10 @@ CREATE FUNCTION wrvq_recall(index regclass, k int, queries int) RETURNS float8
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION wrvq_recall(regclass, int, int) IS 'recall of an index, measured with rows of its table at the present settings';
 
+CREATE FUNCTION wrvq_calibrate(index regclass) RETURNS void
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION wrvq_calibrate(regclass) IS 'measures anew what wrvq.target_recall takes, as the build of the index did';
+
 CREATE FUNCTION wrvq_check(index regclass) RETURNS void
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION wrvq_check(regclass) IS 'raises an error if an index is damaged or disagrees with its table';

@@ -16,6 +16,7 @@ private struct CalibrationMemory {
   let worst: MutableFloatPointer  // queries: score of the last neighbour kept
   let rows: UnsafeMutablePointer<UInt64>  // queries: their own row identifiers
   let scores: MutableFloatPointer  // queries × neighbours, best first
+  let neighbours: UnsafeMutablePointer<UInt64>  // queries × neighbours: their row identifiers
   let lists: UnsafeMutablePointer<UInt32>  // queries × neighbours
   let spilled: UnsafeMutablePointer<UInt32>  // queries × neighbours: their second lists
   let bytes: Int
@@ -35,6 +36,7 @@ private struct CalibrationMemory {
     products = words(width &* Int(WRVQ_CALIBRATION_BATCH)).assumingMemoryBound(to: Float.self)
     worst = words(queries).assumingMemoryBound(to: Float.self)
     rows = words(2 &* queries).assumingMemoryBound(to: UInt64.self)
+    self.neighbours = words(2 &* queries &* neighbours).assumingMemoryBound(to: UInt64.self)
     scores = words(queries &* neighbours).assumingMemoryBound(to: Float.self)
     lists = words(queries &* neighbours).assumingMemoryBound(to: UInt32.self)
     spilled = words(queries &* neighbours).assumingMemoryBound(to: UInt32.self)
@@ -87,7 +89,8 @@ func calibrationAdd(
     while query < queries {
       let score = products[query] - halfNorm
       if score > state.worst[query] && rows[row] != state.rows[query] {
-        insert(state, query, score, encoded[row].list, (spilled ?? encoded)[row].list)
+        insert(
+          state, query, score, rows[row], encoded[row].list, (spilled ?? encoded)[row].list)
       }
       query &+= 1
     }
@@ -98,23 +101,48 @@ func calibrationAdd(
 /// Keeps a query's neighbours in order.
 @inline(__always)
 private func insert(
-  _ state: CalibrationMemory, _ query: Int, _ score: Float, _ list: UInt32,
+  _ state: CalibrationMemory, _ query: Int, _ score: Float, _ row: UInt64, _ list: UInt32,
   _ second: UInt32
 ) {
   let neighbours = Int(WRVQ_CALIBRATION_NEIGHBOURS)
+  let rows = state.neighbours + query &* neighbours
   let scores = state.scores + query &* neighbours, lists = state.lists + query &* neighbours
   let spilled = state.spilled + query &* neighbours
   var at = neighbours &- 1
   while at > 0 && scores[at &- 1] < score {
     scores[at] = scores[at &- 1]
+    rows[at] = rows[at &- 1]
     lists[at] = lists[at &- 1]
     spilled[at] = spilled[at &- 1]
     at &-= 1
   }
   scores[at] = score
+  rows[at] = row
   lists[at] = list
   spilled[at] = second
   state.worst[query] = scores[neighbours &- 1]
+}
+
+/// Adds the neighbours that another state, of the same queries, has found among other rows.
+@inline(never)
+func calibrationMerge(
+  _ codebook: UnsafePointer<wrvq_codebook>, _ queries: Int, _ memory: UnsafeMutableRawPointer,
+  _ other: UnsafeMutableRawPointer
+) {
+  let state = CalibrationMemory(codebook, queries, memory)
+  let more = CalibrationMemory(codebook, queries, other)
+  let neighbours = Int(WRVQ_CALIBRATION_NEIGHBOURS)
+  var query = 0
+  while query < queries {
+    var at = query &* neighbours
+    let end = at &+ neighbours
+    while at < end && more.scores[at] > state.worst[query] {
+      insert(
+        state, query, more.scores[at], more.neighbours[at], more.lists[at], more.spilled[at])
+      at &+= 1
+    }
+    query &+= 1
+  }
 }
 
 /// Ranks the lists of one query's neighbours among all lists.
@@ -122,11 +150,13 @@ private func insert(
 /// - Parameters:
 ///   - query: Begun with the same vector, no lists asked for yet.
 ///   - ranks: Output, at most `WRVQ_CALIBRATION_NEIGHBOURS`, from 0.
+///   - rows: Output: the neighbours' row identifiers, nearest first.
 /// - Returns: How many neighbours there are.
 @inline(never)
 func calibrationRanks(
   _ codebook: UnsafePointer<wrvq_codebook>, _ queries: Int, _ memory: UnsafeMutableRawPointer,
-  _ index: Int, _ query: UnsafePointer<wrvq_query>, _ ranks: UnsafeMutablePointer<UInt32>
+  _ index: Int, _ query: UnsafePointer<wrvq_query>, _ ranks: UnsafeMutablePointer<UInt32>,
+  _ rows: UnsafeMutablePointer<UInt64>
 ) -> Int {
   let state = CalibrationMemory(codebook, queries, memory)
   let neighbours = Int(WRVQ_CALIBRATION_NEIGHBOURS)
@@ -142,6 +172,7 @@ func calibrationRanks(
       i &+= 1
     }
     ranks[found] = rank
+    rows[found] = state.neighbours[at]
     found &+= 1
   }
   return found

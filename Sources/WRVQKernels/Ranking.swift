@@ -10,7 +10,7 @@ import CWRVQKernels
 @inline(__always) private func spreadFactor(_ isL2: Bool) -> Float { isL2 ? 0.5 : 3 }
 
 /// Scores every list by the distance at which its nearest row is expected: the mean distance of its
-/// rows less some standard deviations.
+/// rows less some standard deviations; notes the mean deviation.
 @inline(never)
 func scoreLists(_ query: UnsafeMutablePointer<wrvq_query>) {
   let codebook = query.pointee.codebook!
@@ -22,19 +22,26 @@ func scoreLists(_ query: UnsafeMutablePointer<wrvq_query>) {
   let products = query.pointee.list_products!, keys = query.pointee.list_keys!
   let means = codebook.pointee.list_means, variances = codebook.pointee.list_variances
   let residuals = codebook.pointee.list_residual_variances
+  let scores = query.pointee.list_scores!
+  var deviations = Floats8.zero
   var i = 0
   while i < lists {
     let mean = ws_fma(load8(means, i), minusFactor, load8(products, i))
     let variance = ws_fma(load8(variances, i), squared, load8(residuals, i))
-    let score = mean - spread * ws_sqrt8(variance)
+    let deviation = ws_sqrt8(variance)
+    let score = mean - spread * deviation
     let end = i &+ 8 < lists ? 8 : lists &- i
+    deviations += deviation
     var lane = 0
     while lane < end {
+      scores[i &+ lane] = score[lane]
       keys[i &+ lane] = orderedKey(score[lane], UInt32(truncatingIfNeeded: i &+ lane))
       lane &+= 1
     }
     i &+= 8
   }
+  query.pointee.deviation = horizontalSum(deviations) / Float(lists)
+  (scores + lists).update(repeating: .infinity, count: ceil16(lists) &- lists)
 }
 
 /// Ranks `first ..< first + n` of the lists, as a set in order of number.

@@ -5,7 +5,7 @@ import CWRVQKernels
 /// Memory for a round that keeps `limit` candidates: twice as many, so that they are thinned out
 /// only once for every `limit` additions; and room for one block beyond.
 @inline(never)
-func candidatesBytes(_ limit: Int64) -> Int64 { 16 &* (2 &* limit &+ Int64(WRVQ_BLOCK_ENTRIES)) }
+func candidatesBytes(_ limit: Int64) -> Int64 { 24 &* (2 &* limit &+ Int64(WRVQ_BLOCK_ENTRIES)) }
 
 /// Starts a round.
 @inline(never)
@@ -16,6 +16,9 @@ func queryRound(
   query.pointee.candidate_rows =
     (memory + 8 &* (2 &* Int(limit) &+ Int(WRVQ_BLOCK_ENTRIES))).assumingMemoryBound(
       to: UInt64.self)
+  query.pointee.candidate_scratch =
+    query.pointee.candidate_rows!
+    + (2 &* Int(limit) &+ Int(WRVQ_BLOCK_ENTRIES))
   query.pointee.limit = limit
   query.pointee.candidate_count = 0
   query.pointee.threshold = .infinity
@@ -217,49 +220,159 @@ private func thinOut(_ query: UnsafeMutablePointer<wrvq_query>) {
   let keys = query.pointee.candidate_keys!, rows = query.pointee.candidate_rows!
   let limit = Int(query.pointee.limit), count = Int(query.pointee.candidate_count)
   if count <= limit { return }
-  selectSmallest(keys, count, limit)
+  // Selecting in a copy leaves the keys in order of slot, so that what stays just moves down.
+  let copy = query.pointee.candidate_scratch!
+  copy.update(from: keys, count: count)
+  selectSmallest(copy, count, limit)
   var worst: UInt64 = 0
   var i = 0
   while i < limit {
-    worst = keys[i] > worst ? keys[i] : worst
-    // By slot, so that moving the rows down in this order overwrites none that is still needed.
-    keys[i] = keys[i] &<< 32 | keys[i] &>> 32
+    worst = copy[i] > worst ? copy[i] : worst
     i &+= 1
   }
-  sortAscending(keys, limit)
+  var kept = 0
   i = 0
-  while i < limit {
-    rows[i] = rows[Int(keys[i] &>> 32)]
-    keys[i] = keys[i] &<< 32 | UInt64(i)
+  while i < count {
+    if keys[i] <= worst {
+      rows[kept] = rows[i]
+      keys[kept] = keys[i] & 0xffff_ffff_0000_0000 | UInt64(kept)
+      kept &+= 1
+    }
     i &+= 1
   }
-  query.pointee.candidate_count = Int64(limit)
+  query.pointee.candidate_count = Int64(kept)
   query.pointee.threshold = keyValue(worst)
 }
 
-/// The round's candidates by row identifier, each once, without those taken before.
+/// The round's best `n` candidates by row identifier, each once, without those taken before.
+///
+/// - Parameters:
+///   - next: Output: the least estimate that is not among the best `n`.
+/// - Returns: How many.
 @inline(never)
 func queryTake(
-  _ query: UnsafeMutablePointer<wrvq_query>, _ taken: UnsafePointer<UInt64>?, _ takenCount: Int,
-  _ rows: UnsafeMutablePointer<UInt64>
+  _ query: UnsafeMutablePointer<wrvq_query>, _ n: Int, _ taken: UnsafePointer<UInt64>?,
+  _ takenCount: Int, _ rows: UnsafeMutablePointer<UInt64>, _ estimates: MutableFloatPointer,
+  _ next: MutableFloatPointer
 ) -> Int {
   thinOut(query)
-  let count = Int(query.pointee.candidate_count)
-  rows.update(from: query.pointee.candidate_rows!, count: count)
-  sortAscending(rows, count)
+  let keys = query.pointee.candidate_scratch!, candidates = query.pointee.candidate_rows!
+  let total = Int(query.pointee.candidate_count)
+  let count = n < total ? n : total
+  next.pointee = query.pointee.threshold
+  keys.update(from: query.pointee.candidate_keys!, count: total)
+  selectSmallest(keys, total, count)
+  var i = count
+  while i < total {
+    let estimate = keyValue(keys[i])
+    if estimate < next.pointee { next.pointee = estimate }
+    i &+= 1
+  }
+  i = 0
+  while i < count {
+    rows[i] = candidates[Int(UInt32(truncatingIfNeeded: keys[i]))]
+    estimates[i] = keyValue(keys[i])
+    i &+= 1
+  }
+  sortByRow(rows, estimates, count)
+  return dropTaken(rows, estimates, count, taken, takenCount)
+}
+
+/// Keeps of sorted rows each once, with its best estimate, and none that was taken.
+private func dropTaken(
+  _ rows: UnsafeMutablePointer<UInt64>, _ estimates: MutableFloatPointer, _ count: Int,
+  _ taken: UnsafePointer<UInt64>?, _ takenCount: Int
+) -> Int {
   var kept = 0, other = 0
   var i = 0
   while i < count {
-    let row = rows[i]
+    let row = rows[i], estimate = estimates[i]
     while other < takenCount && taken![other] < row { other &+= 1 }
-    let isTaken = other < takenCount && taken![other] == row
-    if !isTaken && (kept == 0 || rows[kept &- 1] != row) {
+    if kept > 0 && rows[kept &- 1] == row {
+      if estimate < estimates[kept &- 1] { estimates[kept &- 1] = estimate }
+    } else if other == takenCount || taken![other] != row {
       rows[kept] = row
+      estimates[kept] = estimate
       kept &+= 1
     }
     i &+= 1
   }
   return kept
+}
+
+/// Heapsort by row identifier, estimates along.
+private func sortByRow(
+  _ rows: UnsafeMutablePointer<UInt64>, _ estimates: MutableFloatPointer, _ count: Int
+) {
+  var start = count / 2
+  while start > 0 {
+    start &-= 1
+    siftDown(rows, estimates, start, count)
+  }
+  var end = count
+  while end > 1 {
+    end &-= 1
+    let row = rows[0], estimate = estimates[0]
+    rows[0] = rows[end]
+    estimates[0] = estimates[end]
+    rows[end] = row
+    estimates[end] = estimate
+    siftDown(rows, estimates, 0, end)
+  }
+}
+
+@inline(__always)
+private func siftDown(
+  _ rows: UnsafeMutablePointer<UInt64>, _ estimates: MutableFloatPointer, _ start: Int, _ end: Int
+) {
+  var root = start
+  let row = rows[root], estimate = estimates[root]
+  while true {
+    var child = 2 &* root &+ 1
+    if child >= end { break }
+    if child &+ 1 < end && rows[child] < rows[child &+ 1] { child &+= 1 }
+    if rows[child] <= row { break }
+    rows[root] = rows[child]
+    estimates[root] = estimates[child]
+    root = child
+  }
+  rows[root] = row
+  estimates[root] = estimate
+}
+
+/// What the estimate of a row would be if it were exact.
+///
+/// - Parameter distance: The operator's value: Euclidean distance, negative inner product, or one
+///   less the cosine.
+@inline(never)
+func queryExact(_ query: UnsafePointer<wrvq_query>, _ distance: Double) -> Double {
+  let shape = wrvq_codebook_shape(query.pointee.codebook!)
+  let scale = Double(shape.pointee.scale)
+  if shape.pointee.metric == Int32(WRVQ_L2.rawValue) { return scale * scale * distance * distance }
+  if shape.pointee.metric == Int32(WRVQ_IP.rawValue) { return scale * scale * distance }
+  return scale * scale * (distance - 1)
+}
+
+/// The place of a row among the round's candidates in order of estimate; `limit` if it is not there.
+@inline(never)
+func queryPlace(_ query: UnsafeMutablePointer<wrvq_query>, _ row: UInt64) -> Int {
+  let keys = query.pointee.candidate_keys!, rows = query.pointee.candidate_rows!
+  let count = Int(query.pointee.candidate_count), limit = Int(query.pointee.limit)
+  var best = UInt64.max
+  var i = 0
+  while i < count {
+    let slot = Int(UInt32(truncatingIfNeeded: keys[i]))
+    if rows[slot] == row && keys[i] < best { best = keys[i] }
+    i &+= 1
+  }
+  if best == .max { return limit }
+  var place = 0
+  i = 0
+  while i < count {
+    place &+= keys[i] < best ? 1 : 0
+    i &+= 1
+  }
+  return place < limit ? place : limit
 }
 
 /// Sorts row identifiers, each once; returns how many are left.

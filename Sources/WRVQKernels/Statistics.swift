@@ -59,6 +59,35 @@ func statisticsAdd(
   }
 }
 
+/// Adds another pass's sums.
+@inline(never)
+func statisticsMerge(
+  _ codebook: UnsafePointer<wrvq_codebook>, _ statistics: UnsafeMutableRawPointer,
+  _ other: UnsafeRawPointer
+) {
+  let shape = wrvq_codebook_shape(codebook)
+  let count = listCount(shape), offset = count &* MemoryLayout<ListSums>.stride
+  let lists = statistics.assumingMemoryBound(to: ListSums.self)
+  let more = other.assumingMemoryBound(to: ListSums.self)
+  var i = 0
+  while i < count {
+    lists[i].count += more[i].count
+    lists[i].norm += more[i].norm
+    lists[i].norm2 += more[i].norm2
+    lists[i].residual += more[i].residual
+    i &+= 1
+  }
+  let sublists = (statistics + offset).assumingMemoryBound(to: SublistSums.self)
+  let moreSublists = (other + offset).assumingMemoryBound(to: SublistSums.self)
+  i = 0
+  while i < count &* sublistCount(shape) {
+    sublists[i].count += moreSublists[i].count
+    sublists[i].weight += moreSublists[i].weight
+    sublists[i].constant += moreSublists[i].constant
+    i &+= 1
+  }
+}
+
 /// Turns the sums into the codebook's statistics; lists without rows keep their defaults.
 @inline(never)
 func imageSetStatistics(

@@ -105,13 +105,14 @@ extension Trainer {
     return flat.codewordCount / flat.groupCount &* comparedGroups
   }
 
-  /// A thousand rows a codeword are plenty, and the first iterations need only some of them.
+  /// A thousand rows a codeword are plenty, and the first iterations need only some of them; but with
+  /// six a codeword, half the lists of an index ended up with an outlier or two each.
   private func sampleStride() -> Int {
     let base = greater(1, rows / greater(4096, 1024 &* flat.codewordCount))
     var stride = base
     if 4 &* iteration < 3 &* flat.iterations { stride &*= 2 }
     if 2 &* iteration < flat.iterations { stride &*= 2 }
-    while stride > base && rows / stride < 6 &* flat.codewordCount { stride /= 2 }
+    while stride > base && rows / stride < 32 &* flat.codewordCount { stride /= 2 }
     return stride
   }
 

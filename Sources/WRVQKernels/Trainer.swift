@@ -30,14 +30,14 @@ struct Trainer {
     static var done: Step { Step(number: 14) }
   }
 
-  let shape: UnsafeMutablePointer<wrvq_shape>
+  private(set) var shape: UnsafeMutablePointer<wrvq_shape>
   let rows: Int
   let d: Int
   let seed: UInt64
   let iterations: Int
-  let memory: TrainerMemory
+  private(set) var memory: TrainerMemory
   /// `rows × d`: residuals, of unit length while `unitRows`; tiles from the transform on.
-  let sample: MutableFloatPointer
+  private(set) var sample: MutableFloatPointer
 
   var level = 0
   var unitRows = false
@@ -61,6 +61,38 @@ struct Trainer {
   func wantsUnitRows(_ i: Int) -> Bool {
     i < Int(shape.pointee.level_count)
       && shape(i).weight_rule != Int32(WRVQ_WEIGHT_ONE.rawValue)
+  }
+
+  /// Lays out the memory at `base` and begins.
+  init(
+    _ shape: UnsafePointer<wrvq_shape>, _ sample: MutableFloatPointer, rows: Int, seed: UInt64,
+    iterations: Int, at base: UnsafeMutableRawPointer
+  ) {
+    var arena = Arena(base)
+    _ = arena.take(1, of: Trainer.self)
+    self.shape = arena.take(1, of: wrvq_shape.self)
+    self.shape.pointee = shape.pointee
+    self.rows = rows
+    d = shape.pointee.d
+    self.seed = seed
+    self.iterations = iterations
+    memory = TrainerMemory(shape, rows: rows, &arena)
+    self.sample = sample
+    beginLevel()
+  }
+
+  /// The same trainer seen by another process, where its memory and its sample are mapped elsewhere,
+  /// at the same distance from each other.
+  func moved(to base: UnsafeMutableRawPointer) -> Trainer {
+    var trainer = self
+    var arena = Arena(base)
+    _ = arena.take(1, of: Trainer.self)
+    trainer.shape = arena.take(1, of: wrvq_shape.self)
+    trainer.memory = TrainerMemory(trainer.shape, rows: rows, &arena)
+    let offset = UnsafeRawPointer(sample) - UnsafeRawPointer(shape)
+    trainer.sample = (UnsafeMutableRawPointer(trainer.shape) + offset)
+      .assumingMemoryBound(to: Float.self)
+    return trainer
   }
 
   // MARK: - Steps

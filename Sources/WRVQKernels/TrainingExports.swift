@@ -64,16 +64,11 @@ func trainerBegin(
   _ shape: UnsafePointer<wrvq_shape>, _ sample: MutableFloatPointer, _ n: Int64, _ seed: UInt64,
   _ iterations: Int32, _ memory: UnsafeMutableRawPointer
 ) -> OpaquePointer {
-  var arena = Arena(memory)
-  let trainer = arena.take(1, of: Trainer.self)
-  let own = arena.take(1, of: wrvq_shape.self)
-  own.pointee = shape.pointee
+  let trainer = memory.assumingMemoryBound(to: Trainer.self)
   trainer.initialize(
     to: Trainer(
-      shape: own, rows: Int(n), d: own.pointee.d, seed: seed,
-      iterations: lesser(100, greater(1, Int(iterations))),
-      memory: TrainerMemory(own, rows: Int(n), &arena), sample: sample))
-  trainer.pointee.beginLevel()
+      shape, sample, rows: Int(n), seed: seed, iterations: lesser(100, greater(1, Int(iterations))),
+      at: memory))
   return OpaquePointer(trainer)
 }
 
@@ -82,7 +77,8 @@ func trainerBegin(
 }
 
 @inline(never) func trainerWork(_ opaque: OpaquePointer, _ unit: Int32) {
-  trainer(opaque).pointee.work(Int(unit))
+  let trainer = trainer(opaque)
+  trainer.pointee.moved(to: UnsafeMutableRawPointer(trainer)).work(Int(unit))
 }
 
 @inline(never) func trainerAdvance(_ opaque: OpaquePointer) -> wrvq_status {

@@ -201,6 +201,7 @@ struct KernelBenchmarks {
     let blockBytes = Int(codebook.layout.pointee.block_bytes)
     let memory = aligned(Int(kernels.candidates_bytes(50)), of: UInt8.self)
     let taken = aligned(50, of: UInt64.self)
+    let estimates = aligned(51, of: Float.self)
     func round() {
       kernels.query_round(query, 50, memory)
       for i in 0..<rows / 32 {
@@ -209,7 +210,7 @@ struct KernelBenchmarks {
     }
     round()
     // Row 0 is the query; its residual is nearest its own code.
-    let n = kernels.query_take(query, nil, 0, taken)
+    let n = kernels.query_take(query, 50, nil, 0, taken, estimates, estimates + 50)
     if n != 50 || taken[0] != 0 { fail("the scan misses the query's own row") }
     return Measurement("scan 384, \(name)", unit: "ns/entry", rate: { $0 / Double(rows) }) {
       round()

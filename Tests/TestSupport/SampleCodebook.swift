@@ -300,12 +300,22 @@ public final class SampleQuery {
   }
 
   public func take(without taken: [UInt64] = []) -> [UInt64] {
-    let rows = GuardedBuffer<UInt64>(count: Int(query.pointee.limit))
-    let guardedTaken = GuardedBuffer(taken)
-    let n = codebook.kernels.query_take(
-      query, taken.isEmpty ? nil : UnsafePointer(guardedTaken.pointer), Int64(taken.count),
-      rows.pointer)
-    return Array(rows.elements.prefix(Int(n)))
+    takeWithEstimates(Int(query.pointee.limit), without: taken).rows
+  }
+
+  /// The best `n` candidates, and the least estimate that is not among them.
+  public func takeWithEstimates(
+    _ n: Int, without taken: [UInt64] = []
+  ) -> (rows: [UInt64], estimates: [Float], next: Float) {
+    let rows = GuardedBuffer<UInt64>(count: n), estimates = GuardedBuffer<Float>(count: n)
+    let guardedTaken = GuardedBuffer(taken), next = GuardedBuffer<Float>(count: 1)
+    let found = codebook.kernels.query_take(
+      query, Int64(n), taken.isEmpty ? nil : UnsafePointer(guardedTaken.pointer),
+      Int64(taken.count), rows.pointer, estimates.pointer, next.pointer)
+    return (
+      Array(rows.elements.prefix(Int(found))), Array(estimates.elements.prefix(Int(found))),
+      next.elements[0]
+    )
   }
 
   public func lists(_ first: Int, _ n: Int) -> [UInt32] {

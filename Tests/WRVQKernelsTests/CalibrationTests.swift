@@ -40,8 +40,9 @@ private struct Calibration {
   func ranks(_ index: Int, _ query: SampleQuery) -> [Int] {
     let capacity = Int(WRVQ_CALIBRATION_NEIGHBOURS)
     let ranks = GuardedBuffer<UInt32>(count: capacity).spoil()
+    let neighbours = GuardedBuffer<UInt64>(count: capacity).spoil()
     let found = codebook.kernels.calibration_ranks(
-      codebook.codebook, queries, memory, index, query.query, ranks.pointer)
+      codebook.codebook, queries, memory, index, query.query, ranks.pointer, neighbours.pointer)
     #expect((0...capacity).contains(found))
     #expect(ranks.elements.dropFirst(found).allSatisfy { $0 == 0x7f7f_7f7f })
     return ranks.elements.prefix(found).map(Int.init)

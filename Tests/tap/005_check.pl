@@ -42,9 +42,9 @@ my $page_count = 8186;
 # Metadata.
 my $meta_codebook = 24 + 32;
 my $meta_directory = 24 + 36;
-my $meta_pending_head = 24 + 120;
-my $meta_pending_tail = 24 + 124;
-my $meta_pending_count = 24 + 128;
+my $meta_pending_head = 24 + 72;
+my $meta_pending_tail = 24 + 76;
+my $meta_pending_count = 24 + 80;
 # The first list of a directory.
 my $list_head = 24;
 my $list_tail = 36;

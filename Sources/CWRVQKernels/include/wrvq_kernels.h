@@ -162,9 +162,10 @@ typedef struct wrvq_query
 	float		table_scale;	/* product table: value = byte sum * scale + bias */
 	float		table_bias;
 	float		threshold;		/* estimates from here on are not kept */
-	int32_t		spare;
+	float		deviation;		/* of a list's distances from their mean: the mean over the lists */
 	float	   *WRVQ_NULLABLE vector;	/* [d] prepared */
 	float	   *WRVQ_NULLABLE list_products;	/* [ceil16(lists)] */
+	float	   *WRVQ_NULLABLE list_scores;	/* [ceil16(lists)], padding +inf */
 	uint64_t   *WRVQ_NULLABLE list_keys;	/* [lists] score in order-preserving bits, list number */
 	float	   *WRVQ_NULLABLE tables[WRVQ_LEVELS_MAX];	/* flat levels from 1: [max(256, s)] */
 	uint8_t    *WRVQ_NULLABLE product_table;	/* [m rounded up to even][16] */
@@ -172,6 +173,7 @@ typedef struct wrvq_query
 	/* the round */
 	uint64_t   *WRVQ_NULLABLE candidate_keys;	/* [2*limit] estimate in order-preserving bits, slot */
 	uint64_t   *WRVQ_NULLABLE candidate_rows;	/* [2*limit] */
+	uint64_t   *WRVQ_NULLABLE candidate_scratch;	/* [2*limit] */
 	int64_t		limit;
 	int64_t		candidate_count;
 	int64_t		visited;		/* entries estimated since query_begin */
@@ -282,6 +284,9 @@ typedef struct wrvq_kernels
 	void		(*WRVQ_NONNULL statistics_add) (const wrvq_codebook *WRVQ_NONNULL codebook, const wrvq_layout *WRVQ_NONNULL layout,
 												void *WRVQ_NONNULL statistics, const wrvq_encoded *WRVQ_NONNULL encoded,
 												const uint8_t *WRVQ_NONNULL entries, ptrdiff_t n);
+	/* Adds other's sums to statistics. */
+	void		(*WRVQ_NONNULL statistics_merge) (const wrvq_codebook *WRVQ_NONNULL codebook, void *WRVQ_NONNULL statistics,
+												  const void *WRVQ_NONNULL other);
 	void		(*WRVQ_NONNULL image_set_statistics) (wrvq_codebook *WRVQ_NONNULL codebook, const void *WRVQ_NONNULL statistics);
 
 	/* --- calibration: how far down the ranking of lists do the true neighbours lie? --- */
@@ -302,10 +307,18 @@ typedef struct wrvq_kernels
 	/*
 	 * ranks[WRVQ_CALIBRATION_NEIGHBOURS]: where the better lists of one query's true
 	 * neighbours stand, from 0, in the ranking of query (just begun with the
-	 * same vector).  Returns how many neighbours there are.
+	 * same vector); rows[WRVQ_CALIBRATION_NEIGHBOURS]: which rows they are.
+	 * Returns how many neighbours there are.
 	 */
 	ptrdiff_t	(*WRVQ_NONNULL calibration_ranks) (const wrvq_codebook *WRVQ_NONNULL codebook, ptrdiff_t queries, void *WRVQ_NONNULL memory,
-												   ptrdiff_t index, const wrvq_query *WRVQ_NONNULL query, uint32_t *WRVQ_NONNULL ranks);
+												   ptrdiff_t index, const wrvq_query *WRVQ_NONNULL query, uint32_t *WRVQ_NONNULL ranks,
+												   uint64_t *WRVQ_NONNULL rows);
+	/*
+	 * Adds to memory what other, begun with the same queries, has found among
+	 * rows of its own.
+	 */
+	void		(*WRVQ_NONNULL calibration_merge) (const wrvq_codebook *WRVQ_NONNULL codebook, ptrdiff_t queries, void *WRVQ_NONNULL memory,
+												   void *WRVQ_NONNULL other);
 
 	/* --- blocks --- */
 
@@ -336,6 +349,16 @@ typedef struct wrvq_kernels
 	 */
 	int32_t		(*WRVQ_NONNULL query_lists) (wrvq_query *WRVQ_NONNULL query, int32_t first, int32_t n, uint32_t *WRVQ_NONNULL lists);
 	/*
+	 * How likely a list has something near the query falls by e with every
+	 * temperature * deviation of its score.  Returns how many lists, best first,
+	 * come before this share (0..1) of all likelihood is spent: at least 1.
+	 */
+	int32_t		(*WRVQ_NONNULL query_probes) (const wrvq_query *WRVQ_NONNULL query, float temperature, float share);
+	/* Sorts the lists, best first; what query_lists() has ranked stays ranked. */
+	void		(*WRVQ_NONNULL query_sort_lists) (wrvq_query *WRVQ_NONNULL query);
+	/* shares[lists], once they are sorted: the share of all likelihood that the lists before each one have. */
+	void		(*WRVQ_NONNULL query_shares) (const wrvq_query *WRVQ_NONNULL query, float temperature, float *WRVQ_NONNULL shares);
+	/*
 	 * The fuzzy layer: among all sub-lists of lists[n], chooses the given share
 	 * (0..1] by approximate distance; chosen[n][ceil(sublists/8)] gets a bit per
 	 * sub-list to scan, least significant first.  scratch: n*sublists*8 bytes.
@@ -350,11 +373,21 @@ typedef struct wrvq_kernels
 	void		(*WRVQ_NONNULL query_scan_block) (wrvq_query *WRVQ_NONNULL query, uint32_t list,
 												  const uint8_t *WRVQ_NONNULL block, int32_t count);
 	/*
-	 * rows[limit]: the round's candidates by row identifier, each once, without
-	 * those in taken[taken_count] (sorted).  Returns how many.
+	 * rows[n], estimates[n]: the round's best n candidates by row identifier,
+	 * each once, without those in taken[taken_count] (sorted).  Returns how
+	 * many.  *next: the least estimate that is not among them, +inf if none
+	 * was left out; what is asked for later may reach farther, up to limit.
 	 */
-	int64_t		(*WRVQ_NONNULL query_take) (wrvq_query *WRVQ_NONNULL query, const uint64_t *WRVQ_NULLABLE taken,
-											int64_t taken_count, uint64_t *WRVQ_NONNULL rows);
+	int64_t		(*WRVQ_NONNULL query_take) (wrvq_query *WRVQ_NONNULL query, int64_t n, const uint64_t *WRVQ_NULLABLE taken,
+											int64_t taken_count, uint64_t *WRVQ_NONNULL rows, float *WRVQ_NONNULL estimates,
+											float *WRVQ_NONNULL next);
+	/* What the estimate of a row would be if it were exact: from the operator's value. */
+	double		(*WRVQ_NONNULL query_exact) (const wrvq_query *WRVQ_NONNULL query, double distance);
+	/*
+	 * The place of a row, from 0, among the round's candidates in order of
+	 * estimate; limit if it is not among them.
+	 */
+	int64_t		(*WRVQ_NONNULL query_place) (wrvq_query *WRVQ_NONNULL query, uint64_t row);
 	/* Sorts rows[n], each once; returns how many are left. */
 	int64_t		(*WRVQ_NONNULL rows_sort) (uint64_t *WRVQ_NONNULL rows, int64_t n);
 	/* taken[taken_count + n] := the union of two sorted, disjoint sets. */

@@ -40,6 +40,10 @@ typedef struct wrvq_training_kernels
 	wrvq_trainer *WRVQ_NONNULL (*WRVQ_NONNULL trainer_begin) (const wrvq_shape *WRVQ_NONNULL shape, float *WRVQ_NONNULL sample, int64_t n,
 															  uint64_t seed, int32_t iterations, void *WRVQ_NONNULL memory);
 	int32_t		(*WRVQ_NONNULL trainer_units) (const wrvq_trainer *WRVQ_NONNULL trainer);
+	/*
+	 * trainer may be another process's view of the memory, if the sample is
+	 * mapped at the same distance from it.
+	 */
 	void		(*WRVQ_NONNULL trainer_work) (wrvq_trainer *WRVQ_NONNULL trainer, int32_t unit);
 	/* Ends the current step; WRVQ_MORE until all levels are trained. */
 	wrvq_status (*WRVQ_NONNULL trainer_advance) (wrvq_trainer *WRVQ_NONNULL trainer);

@@ -34,6 +34,17 @@ SET wrvq.iterative_scan = off;
 SELECT wrvq_recall('item_embedding', 10, 50) < 1 AS one_list;
 RESET ALL;
 
+-- measuring anew
+INSERT INTO item SELECT i, cluster_vector(i * 31, 24) FROM generate_series(20001, 20100) i;
+DELETE FROM item WHERE id > 20000;
+VACUUM item;
+SELECT wrvq_calibrate('item_embedding');
+SELECT jsonb_array_length(wrvq_index_info('item_embedding')->'calibration') AS points,
+	bool_and((p->>'lists')::float8 BETWEEN 1 AND 50) AS lists, bool_and((p->>'rerank')::int BETWEEN 1 AND 1024) AS rerank
+	FROM jsonb_array_elements(wrvq_index_info('item_embedding')->'calibration') p;
+SELECT wrvq_recall('item_embedding', 10, 50) >= 0.9 AS calibrated;
+SELECT wrvq_check('item_embedding');
+
 -- an untrained index
 CREATE TABLE few (id int, embedding real[]);
 CREATE INDEX few_embedding ON few USING wrvq (embedding);
@@ -43,6 +54,16 @@ SELECT wrvq_index_info('few_embedding');
 SELECT wrvq_recall('few_embedding', 10, 50) AS compared_exactly;
 
 -- bad arguments
+SELECT wrvq_calibrate('few_embedding');
+\echo :LAST_ERROR_SQLSTATE
+SELECT wrvq_calibrate('item');
+\echo :LAST_ERROR_SQLSTATE
+CREATE ROLE wrvq_nobody;
+SET ROLE wrvq_nobody;
+SELECT wrvq_calibrate('item_embedding');
+\echo :LAST_ERROR_SQLSTATE
+RESET ROLE;
+DROP ROLE wrvq_nobody;
 SELECT wrvq_index_info('item');
 \echo :LAST_ERROR_SQLSTATE
 SELECT wrvq_index_info('item_pkey');

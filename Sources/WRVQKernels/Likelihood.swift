@@ -1,0 +1,142 @@
+import CWRVQKernels
+
+// How many lists a query should visit.  A fixed number serves easy and hard queries alike badly: a
+// query among the rows has its neighbours in a few lists that stand out, one from elsewhere has them
+// in many that do not.  So lists get likelihoods, `exp(−score / (temperature · deviation))`, and a
+// query visits the best ones until a share of all likelihood is spent.  An infinite temperature is
+// the fixed number again; the build measures which one serves its data best.
+
+/// `exp2` of eight numbers, at most 0: relative error below 1e-5; 0 below −126.
+@inline(__always)
+private func exp2OfNegative(_ v: Floats8) -> Floats8 {
+  let x = ws_max(v, Floats8(repeating: -126))
+  // Adding 1.5·2²³ rounds to whole numbers, which are then the lower bits.
+  let magic = Floats8(repeating: 12_582_912)
+  let rounded = x + magic
+  let f = x - (rounded - magic)
+  var p = Floats8(repeating: 0.001_333_355_8)
+  p = ws_fma(Floats8(repeating: 0.009_618_129), p, f)
+  p = ws_fma(Floats8(repeating: 0.055_504_11), p, f)
+  p = ws_fma(Floats8(repeating: 0.240_226_51), p, f)
+  p = ws_fma(Floats8(repeating: 0.693_147_2), p, f)
+  p = ws_fma(Floats8(repeating: 1), p, f)
+  let whole = unsafeBitCast(rounded, to: SIMD8<Int32>.self) &<< 23
+  let power = unsafeBitCast(p, to: SIMD8<Int32>.self) &+ whole
+  return unsafeBitCast(power, to: Floats8.self).replacing(
+    with: 0, where: v .<= Floats8(repeating: -126))
+}
+
+/// The factor that makes a score's distance from the best one an exponent of two; 0: all are alike.
+private func exponentScale(_ query: UnsafePointer<wrvq_query>, _ temperature: Float) -> Float {
+  let width = temperature * query.pointee.deviation
+  let scale = width > 0 ? -1.442_695 / width : 0
+  return scale > -.infinity ? scale : 0
+}
+
+/// The best and the worst score.
+private func scoreRange(_ scores: FloatPointer, _ lists: Int) -> (Float, Float) {
+  var low = scores[0], high = scores[0]
+  var i = 1
+  while i < lists {
+    low = scores[i] < low ? scores[i] : low
+    high = scores[i] > high ? scores[i] : high
+    i &+= 1
+  }
+  return (low, high)
+}
+
+/// The likelihood of the lists whose score is below `limit`, and how many they are.
+@inline(__always)
+private func spent(
+  _ scores: FloatPointer, _ lists: Int, below limit: Float, best: Float, scale: Float
+) -> (Float, Int) {
+  var sum = Floats8.zero, counts = Floats8.zero
+  let limits = Floats8(repeating: limit), bests = Floats8(repeating: best)
+  let one = Floats8(repeating: 1)
+  var i = 0
+  // The scores are padded to sixteen with infinities.
+  while i < lists {
+    let score = load8(scores, i)
+    let isOut = score .>= limits
+    sum += exp2OfNegative((score - bests) * scale).replacing(with: 0, where: isOut)
+    counts += one.replacing(with: 0, where: isOut)
+    i &+= 8
+  }
+  return (horizontalSum(sum), Int(ws_round(horizontalSum(counts))))
+}
+
+/// Counts the lists, best first, that come before a share of all likelihood is spent.
+///
+/// - Parameters:
+///   - temperature: In deviations of a list's distances.
+///   - share: 0…1.
+/// - Returns: 1…lists.
+/// - Complexity: O(lists), some twenty passes over their scores.
+@inline(never)
+func queryProbes(
+  _ query: UnsafePointer<wrvq_query>, _ temperature: Float, _ share: Float
+) -> Int {
+  let lists = listCount(wrvq_codebook_shape(query.pointee.codebook!))
+  let scores = UnsafePointer(query.pointee.list_scores!)
+  let (best, worst) = scoreRange(scores, lists)
+  let scale = exponentScale(query, temperature)
+  if share >= 1 || !(worst > best) { return lists }
+  let total = spent(scores, lists, below: .infinity, best: best, scale: scale).0
+  // The least score at which the lists before it have spent more than the share.
+  var low = best, high = worst
+  var count = lists
+  var step = 0
+  while step < 20 {
+    let middle = low + (high - low) / 2
+    let (likelihood, before) = spent(scores, lists, below: middle, best: best, scale: scale)
+    if likelihood > share * total {
+      high = middle
+      count = before
+    } else {
+      low = middle
+    }
+    step &+= 1
+  }
+  return count > 0 ? count : 1
+}
+
+/// Sorts the lists, best first.
+@inline(never)
+func querySortLists(_ query: UnsafeMutablePointer<wrvq_query>) {
+  sortAscending(
+    query.pointee.list_keys!, listCount(wrvq_codebook_shape(query.pointee.codebook!)))
+}
+
+/// The share of all likelihood that the lists before each one have, once they are sorted.
+@inline(never)
+func queryShares(
+  _ query: UnsafePointer<wrvq_query>, _ temperature: Float, _ shares: MutableFloatPointer
+) {
+  let lists = listCount(wrvq_codebook_shape(query.pointee.codebook!))
+  let keys = query.pointee.list_keys!, best = keyValue(keys[0])
+  let scale = exponentScale(query, temperature)
+  var total = 0.0
+  var i = 0
+  while i < lists {
+    let end = lists &- i < 8 ? lists &- i : 8
+    var scores = Floats8(repeating: best)
+    var lane = 0
+    while lane < end {
+      scores[lane] = keyValue(keys[i &+ lane])
+      lane &+= 1
+    }
+    let likelihoods = exp2OfNegative((scores - Floats8(repeating: best)) * scale)
+    lane = 0
+    while lane < end {
+      shares[i &+ lane] = Float(total)
+      total += Double(likelihoods[lane])
+      lane &+= 1
+    }
+    i &+= 8
+  }
+  i = 0
+  while i < lists {
+    shares[i] = Float(Double(shares[i]) / total)
+    i &+= 1
+  }
+}

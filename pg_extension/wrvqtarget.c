@@ -1,0 +1,148 @@
+/*
+ * wrvqtarget.c: what wrvq.target_recall makes of the curve that an index
+ * measured: lists to visit, candidates to rerank.
+ */
+#include "wrvq.h"
+
+#include <math.h>
+
+#include "lib/stringinfo.h"
+
+/* share of the neighbours that the points of the curve stand for */
+const double wrvq_curve_recalls[WRVQ_CURVE_POINTS] = {0.5,	0.7,  0.8,	0.85, 0.9,	 0.925,
+													  0.95, 0.97, 0.98, 0.99, 0.995, 1.0};
+
+/* without a curve: share of the lists at a target of .95, and how it grows for each permitted miss less */
+#define SHARE_AT_95	   0.45
+#define SHARE_PER_MISS 11.0
+#define SHARE_MIN	   0.1
+
+/* without a curve: candidates reranked at a target of .95 */
+#define DEPTH_AT_95 64
+
+/* a LIMIT of 10 is served by one round */
+#define DEPTH_MIN 20
+
+/* the fewest of the sub-lists to visit, and how many more for each permitted miss less */
+#define SUBLIST_SHARE_MIN	   0.5
+#define SUBLIST_SHARE_PER_MISS 3.0
+
+/* The curve at a recall. */
+static void
+interpolate(const WrvqMetaData *meta, double recall, double *share, double *lists, double *depth)
+{
+	double from = 0, from_share = 0, from_lists = 1, from_depth = 1;
+
+	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
+	{
+		const WrvqCurvePoint *point = &meta->curve[i];
+
+		if (recall <= wrvq_curve_recalls[i])
+		{
+			double part = (recall - from) / (wrvq_curve_recalls[i] - from);
+
+			*share = from_share + part * (point->share - from_share);
+			*lists = from_lists + part * (point->lists - from_lists);
+			*depth = from_depth + part * (point->depth - from_depth);
+			return;
+		}
+		from = wrvq_curve_recalls[i];
+		from_share = point->share;
+		from_lists = point->lists;
+		from_depth = point->depth;
+	}
+	*share = 1;
+	*lists = meta->list_count;
+	*depth = from_depth;
+}
+
+/* The index trained itself as its first rows came, or was empty: nothing was measured. */
+static int
+probes_without_curve(const WrvqMetaData *meta)
+{
+	double share = SHARE_AT_95 + SHARE_PER_MISS * (wrvq_target_recall - 0.95);
+
+	return (int) ceil(Max(SHARE_MIN, Min(1.0, share)) * meta->list_count);
+}
+
+/* Lists that a query can be expected to visit. */
+double
+WrvqExpectedProbes(const WrvqMetaData *meta)
+{
+	double share, lists, depth;
+
+	if (!meta->is_trained)
+		return 0;
+	if (wrvq_target_recall >= 1)
+		return meta->list_count;
+	if (meta->measured == 0)
+		return probes_without_curve(meta);
+	interpolate(meta, wrvq_target_recall, &share, &lists, &depth);
+	return lists;
+}
+
+/* Lists to visit for a query that has just begun. */
+int
+WrvqProbes(const WrvqMetaData *meta, const wrvq_query *query)
+{
+	double share, lists, depth;
+	int	   probes;
+
+	if (wrvq_target_recall >= 1)
+		return meta->list_count;
+	if (meta->measured == 0)
+		return probes_without_curve(meta);
+	interpolate(meta, wrvq_target_recall, &share, &lists, &depth);
+	SWIFT(probes = wrvq_kernel.query_probes(query, meta->temperature, (float) share));
+	/* lists that have no more entries than are to be reranked are no choice */
+	return Max(probes, (int) ceil(depth * meta->list_count / Max(meta->build_entries, 1)));
+}
+
+/* Share of the sub-lists to visit in lists that are not among the very best. */
+float
+WrvqSublistShare(void)
+{
+	return Max(SUBLIST_SHARE_MIN, 1 - SUBLIST_SHARE_PER_MISS * (1 - wrvq_target_recall));
+}
+
+/* Candidates to rerank for ten neighbours: the rarer a miss may be, the more. */
+int64
+WrvqRerankDepth(const WrvqMetaData *meta)
+{
+	double share, lists, depth;
+
+	if (meta->is_trained && meta->measured > 0)
+		interpolate(meta, wrvq_target_recall, &share, &lists, &depth);
+	else
+		depth = DEPTH_AT_95 * sqrt(0.05 / Max(1 - wrvq_target_recall, 0.0005));
+	return Max(DEPTH_MIN, (int64) ceil(depth));
+}
+
+/*
+ * Standard deviations that a normal variable exceeds in half of the permitted
+ * share of cases.  Half: rows farther away lie denser, most of those returned
+ * are near the limit.  (Abramowitz and Stegun, Handbook of Mathematical Functions,
+ * 26.2.23: right to 5e-4.)
+ */
+double
+WrvqDeviations(void)
+{
+	double tail = Max(1e-6, Min(0.5, (1 - wrvq_target_recall) / 2)), t = sqrt(-2 * log(tail));
+
+	return t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+}
+
+/* Appends the curve as a JSON array; null without one. */
+void
+WrvqDescribeCurve(const WrvqMetaData *meta, StringInfo json)
+{
+	if (meta->measured == 0)
+	{
+		appendStringInfoString(json, "null");
+		return;
+	}
+	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
+		appendStringInfo(json, "%s{\"recall\": %g, \"lists\": %.0f, \"rerank\": %u}", i == 0 ? "[" : ", ",
+						 wrvq_curve_recalls[i], meta->curve[i].lists, Max(DEPTH_MIN, meta->curve[i].depth));
+	appendStringInfoChar(json, ']');
+}
