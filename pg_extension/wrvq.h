@@ -172,7 +172,7 @@ typedef struct WrvqSupport
 	wrvq_metric metric;
 	/* Borrows or makes the floats of a datum in the current memory context; checks all but finiteness. */
 	const float *(*vector)(Datum datum, int *dimensions);
-	/* The operator's own value. */
+	/* The operator's own value; NULL for types of other extensions, where the operator itself is called. */
 	double (*distance)(const float *a, const float *b, int dimensions);
 	/* The other way: a datum of the type, in the current memory context. */
 	Datum (*datum)(const float *vector, int dimensions);
@@ -204,6 +204,7 @@ extern const char *WrvqCodebookOption(Relation index);
 /* ---------- wrvqvector.c ---------- */
 
 extern const WrvqSupport *WrvqIndexSupport(Relation index);
+extern void				  WrvqIndexOperator(Relation index, FmgrInfo *function);
 extern const float		 *WrvqRealArray(Datum datum, int *dimensions);
 extern void				  WrvqCheckFinite(const float *vector, int dimensions);
 extern void				  WrvqCheckDimensions(int expected, int dimensions);
@@ -427,6 +428,7 @@ extern void			 wrvqendscan(IndexScanDesc scan);
 typedef struct WrvqReranker WrvqReranker;
 
 extern WrvqReranker *WrvqBeginRerank(Relation index, Relation heap, const WrvqSupport *support);
+extern void			 WrvqRerankByOperator(WrvqReranker *reranker, FmgrInfo *function, Datum query);
 extern bool			 WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float **vector,
 									 int *dimensions);
 extern bool WrvqRerank(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float *query, int dimensions,

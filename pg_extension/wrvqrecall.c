@@ -17,9 +17,11 @@
 typedef struct RecallState
 {
 	const WrvqSupport *support;
+	FmgrInfo		   operator_function; /* where the support has no distance of its own */
 	WrvqSample		  *queries;
 	int				   k;
-	double			  *nearest; /* [queries][k] true distances, ascending */
+	Datum			  *query_values; /* [queries] of the indexed type */
+	double			  *nearest;		 /* [queries][k] true distances, ascending */
 	MemoryContext	   row_context;
 } RecallState;
 
@@ -37,6 +39,17 @@ keep_nearest(double *nearest, int k, double distance)
 	nearest[at] = distance;
 }
 
+static double
+distance(RecallState *state, Datum value, const float *vector, int64 query)
+{
+	const WrvqSample *queries = state->queries;
+	const float		 *other = queries->vectors + query * queries->dimensions;
+
+	if (state->support->distance != NULL)
+		return state->support->distance(vector, other, queries->dimensions);
+	return DatumGetFloat8(FunctionCall2(&state->operator_function, value, state->query_values[query]));
+}
+
 static void
 truth_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *argument)
 {
@@ -44,18 +57,19 @@ truth_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 	WrvqSample	 *queries = state->queries;
 	uint64		  row = WrvqRowFromTid(tid);
 	MemoryContext caller;
+	Datum		  value;
 	const float	 *vector;
 	int			  dimensions;
 
 	if (isnull[0])
 		return;
 	caller = MemoryContextSwitchTo(state->row_context);
-	vector = state->support->vector(values[0], &dimensions);
+	value = PointerGetDatum(PG_DETOAST_DATUM(values[0]));
+	vector = state->support->vector(value, &dimensions);
 	WrvqCheckDimensions(queries->dimensions, dimensions);
 	for (int64 i = 0; i < queries->rows; i++)
 		if (row != queries->row_ids[i])
-			keep_nearest(state->nearest + i * state->k, state->k,
-						 state->support->distance(vector, queries->vectors + i * dimensions, dimensions));
+			keep_nearest(state->nearest + i * state->k, state->k, distance(state, value, vector, i));
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(state->row_context);
 	CHECK_FOR_INTERRUPTS();
@@ -78,7 +92,7 @@ static void
 count_found(IndexScanDesc scan, RecallState *state, int64 query, int64 *found, int64 *expected)
 {
 	const double *nearest = state->nearest + query * state->k;
-	int			  dimensions = state->queries->dimensions, count = state->k, returned = 0;
+	int			  count = state->k, returned = 0;
 	ScanKeyData	  key;
 	ItemPointer	  tid;
 
@@ -89,7 +103,8 @@ count_found(IndexScanDesc scan, RecallState *state, int64 query, int64 *found, i
 	key.sk_flags = SK_ORDER_BY;
 	key.sk_attno = 1;
 	key.sk_strategy = 1;
-	key.sk_argument = state->support->datum(state->queries->vectors + query * dimensions, dimensions);
+	key.sk_argument = state->query_values[query];
+	key.sk_func = state->operator_function;
 	index_rescan(scan, NULL, 0, &key, 1);
 	while (returned < count && (tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
 	{
@@ -155,6 +170,11 @@ wrvq_recall(PG_FUNCTION_ARGS)
 	state.nearest = palloc_extended(sizeof(double) * k * Max(1, state.queries->rows), MCXT_ALLOC_HUGE);
 	for (int64 i = 0; i < k * state.queries->rows; i++)
 		state.nearest[i] = INFINITY;
+	state.query_values = palloc_extended(sizeof(Datum) * Max(1, state.queries->rows), MCXT_ALLOC_HUGE);
+	for (int64 i = 0; i < state.queries->rows; i++)
+		state.query_values[i] =
+			state.support->datum(state.queries->vectors + i * state.queries->dimensions, state.queries->dimensions);
+	WrvqIndexOperator(index, &state.operator_function);
 
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	find_truth(heap, index, &state, snapshot);

@@ -8,6 +8,8 @@
 struct WrvqReranker
 {
 	const WrvqSupport	*support;
+	FmgrInfo			*function; /* the operator's function; NULL: support->distance */
+	Datum				 query;	   /* its right operand */
 	IndexFetchTableData *fetch;
 	TupleTableSlot		*slot;
 	AttrNumber			 attribute; /* of a plain column; 0: an expression */
@@ -36,6 +38,18 @@ WrvqBeginRerank(Relation index, Relation heap, const WrvqSupport *support)
 	return reranker;
 }
 
+/*
+ * Takes distances from the operator's function.  Two libraries round sums of
+ * single precision differently; rows must come in the order of the values that
+ * a query shows.
+ */
+void
+WrvqRerankByOperator(WrvqReranker *reranker, FmgrInfo *function, Datum query)
+{
+	reranker->function = function;
+	reranker->query = query;
+}
+
 /* The indexed value of the row in the slot. */
 static Datum
 indexed_value(WrvqReranker *reranker, bool *isnull)
@@ -52,28 +66,49 @@ indexed_value(WrvqReranker *reranker, bool *isnull)
 }
 
 /*
- * The vector of a row that the snapshot sees, borrowed until the next call;
- * false if it sees none.  HOT chains are followed as an index scan does.
+ * The indexed value of a row that the snapshot sees, borrowed until the next
+ * call; false if it sees none.  HOT chains are followed as an index scan does.
  */
-bool
-WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float **vector, int *dimensions)
+static bool
+fetch_value(WrvqReranker *reranker, uint64 row, Snapshot snapshot, Datum *value)
 {
 	ItemPointerData tid;
 	bool			call_again = false, isnull;
-	Datum			value;
-	MemoryContext	caller;
 
 	WrvqTidFromRow(row, &tid);
 	if (!ItemPointerIsValid(&tid) ||
 		!table_index_fetch_tuple(reranker->fetch, &tid, snapshot, reranker->slot, &call_again, NULL))
 		return false;
 	MemoryContextReset(reranker->row_context);
-	caller = MemoryContextSwitchTo(reranker->row_context);
-	value = indexed_value(reranker, &isnull);
-	if (!isnull)
+	*value = indexed_value(reranker, &isnull);
+	return !isnull;
+}
+
+/* The vector of a row that the snapshot sees, borrowed until the next call; false if it sees none. */
+bool
+WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float **vector, int *dimensions)
+{
+	MemoryContext caller = MemoryContextSwitchTo(reranker->row_context);
+	Datum		  value;
+	bool		  found = fetch_value(reranker, row, snapshot, &value);
+
+	if (found)
 		*vector = reranker->support->vector(value, dimensions);
 	MemoryContextSwitchTo(caller);
-	return !isnull;
+	return found;
+}
+
+static bool
+rerank_by_operator(WrvqReranker *reranker, uint64 row, Snapshot snapshot, double *distance)
+{
+	MemoryContext caller = MemoryContextSwitchTo(reranker->row_context);
+	Datum		  value;
+	bool		  found = fetch_value(reranker, row, snapshot, &value);
+
+	if (found)
+		*distance = DatumGetFloat8(FunctionCall2(reranker->function, value, reranker->query));
+	MemoryContextSwitchTo(caller);
+	return found;
 }
 
 /* The operator's own value for a row that the snapshot sees; false if it sees none. */
@@ -83,6 +118,8 @@ WrvqRerank(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float *q
 	const float *vector;
 	int			 row_dimensions;
 
+	if (reranker->function != NULL)
+		return rerank_by_operator(reranker, row, snapshot, distance);
 	if (!WrvqFetchVector(reranker, row, snapshot, &vector, &row_dimensions))
 		return false;
 	WrvqCheckDimensions(dimensions, row_dimensions);

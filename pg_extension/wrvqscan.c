@@ -31,7 +31,8 @@ typedef struct WrvqScan
 	MemoryContext	   context; /* reset by every rescan */
 	WrvqMetaData	   meta;
 	WrvqReranker	  *reranker;
-	float			  *query; /* [dimensions] */
+	Datum			   query_value; /* of the indexed type, not toasted */
+	float			  *query;		/* [dimensions] */
 	int				   dimensions;
 	bool			   query_is_null;
 	WrvqSearch		  *search; /* NULL: untrained */
@@ -130,9 +131,11 @@ read_query(IndexScanDesc scan, WrvqScan *state)
 	{
 		state->dimensions = Max(1, (int) state->meta.dimensions);
 		state->query = palloc0(sizeof(float) * state->dimensions);
+		state->query_value = state->support->datum(state->query, state->dimensions);
 		return;
 	}
-	state->query = unconstify(float *, state->support->vector(scan->orderByData->sk_argument, &state->dimensions));
+	state->query_value = PointerGetDatum(PG_DETOAST_DATUM(scan->orderByData->sk_argument));
+	state->query = unconstify(float *, state->support->vector(state->query_value, &state->dimensions));
 	if (state->meta.dimensions != 0)
 		WrvqCheckDimensions(state->meta.dimensions, state->dimensions);
 	WrvqCheckFinite(state->query, state->dimensions);
@@ -151,6 +154,8 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 	read_query(scan, state);
 	state->search = state->meta.is_trained ? WrvqBeginSearch(scan->indexRelation, &state->meta, state->query) : NULL;
 	state->reranker = WrvqBeginRerank(scan->indexRelation, scan->heapRelation, state->support);
+	if (state->support->distance == NULL)
+		WrvqRerankByOperator(state->reranker, &scan->orderByData->sk_func, state->query_value);
 	state->exhausted = false;
 	state->taken = NULL;
 	state->taken_count = 0;

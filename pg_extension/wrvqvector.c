@@ -6,6 +6,7 @@
 #include "catalog/pg_type_d.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 /*
  * The floats of a real[], borrowed where the array is not toasted.  Raises
@@ -195,4 +196,16 @@ const WrvqSupport *
 WrvqIndexSupport(Relation index)
 {
 	return (const WrvqSupport *) DatumGetPointer(FunctionCall1(index_getprocinfo(index, 1, 1), PointerGetDatum(NULL)));
+}
+
+/* The function behind the operator that the index orders by, in the current memory context. */
+void
+WrvqIndexOperator(Relation index, FmgrInfo *function)
+{
+	Oid type = index->rd_opcintype[0];
+	Oid member = get_opfamily_member(index->rd_opfamily[0], type, type, 1);
+
+	if (!OidIsValid(member))
+		elog(ERROR, "operator class of index \"%s\" has no ordering operator", RelationGetRelationName(index));
+	fmgr_info(get_opcode(member), function);
 }
