@@ -53,7 +53,9 @@ RESET wrvq.rerank;
 -- defaults: full results, and a plan that uses the index
 CREATE INDEX item_embedding ON item USING wrvq (embedding) WITH (lists = 50);
 SELECT queries, same_distances >= 16 AS most_exact, full_results FROM compare_scans('<->', 10);
-EXPLAIN (COSTS OFF) SELECT id FROM item ORDER BY embedding <-> (SELECT cluster_vector(5, 24)) LIMIT 5;
+SET plan_cache_mode = force_generic_plan;
+PREPARE nearest_five(real[]) AS SELECT id FROM item ORDER BY embedding <-> $1 LIMIT 5;
+EXPLAIN (COSTS OFF) EXECUTE nearest_five(NULL);
 -- filters and deep limits do not return short
 SELECT queries, full_results FROM compare_scans('<->', 10, 'id % 100 = 3');
 SELECT queries, full_results FROM compare_scans('<->', 1500);
@@ -109,7 +111,8 @@ DROP INDEX item_embedding;
 SET wrvq.probes = 65536;
 SET wrvq.rerank = 1000000;
 CREATE INDEX item_partial ON item USING wrvq (embedding) WHERE grp = 4;
-EXPLAIN (COSTS OFF) SELECT id FROM item WHERE grp = 4 ORDER BY embedding <-> (SELECT cluster_vector(5, 24)) LIMIT 5;
+PREPARE nearest_five_of_four(real[]) AS SELECT id FROM item WHERE grp = 4 ORDER BY embedding <-> $1 LIMIT 5;
+EXPLAIN (COSTS OFF) EXECUTE nearest_five_of_four(NULL);
 SELECT * FROM compare_scans('<->', 10, 'grp = 4');
 DROP INDEX item_partial;
 CREATE FUNCTION first_eight(real[]) RETURNS real[] LANGUAGE sql IMMUTABLE AS 'SELECT $1[1:8]';

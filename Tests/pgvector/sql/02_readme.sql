@@ -1,0 +1,118 @@
+-- pgvector's documented examples with only the access method changed
+SET client_min_messages = warning;
+
+-- Getting started, storing
+CREATE TABLE items (id bigserial PRIMARY KEY, embedding vector(3));
+CREATE INDEX ON items USING wrvq (embedding vector_l2_ops);
+INSERT INTO items (embedding) VALUES ('[1,2,3]'), ('[4,5,6]');
+SELECT * FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+INSERT INTO items (id, embedding) VALUES (1, '[1,2,3]'), (2, '[4,5,6]')
+	ON CONFLICT (id) DO UPDATE SET embedding = EXCLUDED.embedding;
+UPDATE items SET embedding = '[1,2,3]' WHERE id = 1;
+DELETE FROM items WHERE id = 1;
+SELECT * FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+ALTER TABLE items ADD COLUMN category_id int, ADD COLUMN content text;
+INSERT INTO items (embedding, category_id, content)
+	SELECT ARRAY[i % 13, i % 29, i % 31]::vector, i % 250, 'about ' || i FROM generate_series(1, 5000) i;
+INSERT INTO items (id, embedding) VALUES (1, '[3,1,2]');
+
+-- Querying
+SET enable_seqscan = off;
+SET enable_sort = off;
+SELECT id, embedding FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 1;
+SELECT count(*), min(embedding <-> '[3,1,2]') > 0 AS another FROM (
+	SELECT * FROM items WHERE id != 1 ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 1) LIMIT 5) s;
+SELECT count(*) FROM (SELECT * FROM items WHERE embedding <-> '[3,1,2]' < 5 ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
+SELECT embedding <-> '[3,1,2]' AS distance FROM items ORDER BY 1 LIMIT 2;
+SELECT (embedding <#> '[3,1,2]') * -1 AS inner_product FROM items WHERE id = 1;
+SELECT 1 - (embedding <=> '[3,1,2]') AS cosine_similarity FROM items WHERE id = 1;
+SELECT AVG(embedding) FROM items WHERE id < 3;
+SELECT category_id, AVG(embedding) FROM items WHERE category_id < 2 GROUP BY category_id ORDER BY 1;
+EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+DROP INDEX items_embedding_idx;
+
+-- Indexing: every class
+CREATE INDEX ON items USING wrvq (embedding vector_l2_ops);
+EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+DROP INDEX items_embedding_idx;
+CREATE INDEX ON items USING wrvq (embedding vector_ip_ops) WITH (lists = 100);
+EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY embedding <#> '[3,1,2]' LIMIT 5;
+DROP INDEX items_embedding_idx;
+CREATE INDEX ON items USING wrvq (embedding vector_cosine_ops) WITH (lists = 100);
+EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY embedding <=> '[3,1,2]' LIMIT 5;
+DROP INDEX items_embedding_idx;
+CREATE INDEX CONCURRENTLY ON items USING wrvq (embedding vector_l2_ops) WITH (lists = 100);
+SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_create_index;
+BEGIN;
+-- settings of pgvector's access methods may stay where they are
+SET LOCAL hnsw.ef_search = 100;
+SET LOCAL ivfflat.probes = 10;
+SELECT count(*) FROM (SELECT * FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
+COMMIT;
+-- but options of HNSW are no options of ours
+CREATE INDEX ON items USING wrvq (embedding vector_l2_ops) WITH (m = 16, ef_construction = 64);
+
+-- Filtering
+SELECT count(*), bool_and(category_id = 123) FROM (
+	SELECT * FROM items WHERE category_id = 123 ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
+EXPLAIN (COSTS OFF) SELECT * FROM items WHERE category_id = 123 ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+CREATE INDEX ON items (category_id);
+DROP INDEX items_embedding_idx;
+-- partial indexes
+CREATE INDEX items_123 ON items USING wrvq (embedding vector_l2_ops) WHERE (category_id = 123);
+DROP INDEX items_category_id_idx;
+EXPLAIN (COSTS OFF) SELECT * FROM items WHERE category_id = 123 ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+SELECT count(*), bool_and(category_id = 123) FROM (
+	SELECT * FROM items WHERE category_id = 123 ORDER BY embedding <-> '[3,1,2]' LIMIT 50) s;
+DROP INDEX items_123;
+-- partitions
+CREATE TABLE parted (embedding vector(3), category_id int) PARTITION BY LIST (category_id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES IN (2);
+CREATE INDEX ON parted USING wrvq (embedding);
+INSERT INTO parted SELECT embedding, 1 + id % 2 FROM items;
+EXPLAIN (COSTS OFF) SELECT * FROM parted ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+SELECT count(*), bool_and(d <= 2) AS near FROM (SELECT embedding <-> '[3,1,2]' AS d FROM parted ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
+
+-- Iterative scans, with the distance filter outside
+CREATE INDEX ON items USING wrvq (embedding vector_l2_ops);
+WITH relaxed_results AS MATERIALIZED (
+	SELECT id, embedding <-> '[1,2,3]' AS distance FROM items WHERE category_id = 123 ORDER BY distance LIMIT 5
+) SELECT count(*) FROM (SELECT * FROM relaxed_results ORDER BY distance + 0) s;
+WITH nearest_results AS MATERIALIZED (
+	SELECT id, embedding <-> '[1,2,3]' AS distance FROM items ORDER BY distance LIMIT 5
+) SELECT count(*) FROM (SELECT * FROM nearest_results WHERE distance < 5 ORDER BY distance) s;
+DROP INDEX items_embedding_idx;
+
+-- Half-precision vectors, and half-precision indexing
+CREATE TABLE half_items (id bigserial PRIMARY KEY, embedding halfvec(3));
+INSERT INTO half_items (embedding) VALUES ('[1,2,3]'), ('[4,5,6]');
+CREATE INDEX ON half_items USING wrvq (embedding halfvec_l2_ops);
+SELECT * FROM half_items ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+CREATE INDEX ON items USING wrvq ((embedding::halfvec(3)) halfvec_l2_ops);
+EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY embedding::halfvec(3) <-> '[1,2,3]' LIMIT 5;
+SELECT count(*) FROM (SELECT * FROM items ORDER BY embedding::halfvec(3) <-> '[1,2,3]' LIMIT 5) s;
+DROP INDEX items_embedding_idx;
+
+-- Indexing subvectors
+CREATE INDEX items_sub ON items USING wrvq ((subvector(embedding, 1, 2)::vector(2)) vector_cosine_ops);
+EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY subvector(embedding, 1, 2)::vector(2) <=> subvector('[1,2,3]'::vector, 1, 2) LIMIT 5;
+SELECT count(*) FROM (SELECT * FROM (
+	SELECT * FROM items ORDER BY subvector(embedding, 1, 2)::vector(2) <=> subvector('[1,2,3]'::vector, 1, 2) LIMIT 20
+) s ORDER BY embedding <=> '[1,2,3]' LIMIT 5) t;
+DROP INDEX items_sub;
+
+-- Vectors of different dimensions in one column: expression and partial indexes
+CREATE TABLE embeddings (model_id bigint, item_id bigint, embedding vector, PRIMARY KEY (model_id, item_id));
+CREATE INDEX embeddings_123 ON embeddings USING wrvq ((embedding::vector(3)) vector_l2_ops) WHERE (model_id = 123);
+INSERT INTO embeddings SELECT 123, id, embedding FROM items;
+INSERT INTO embeddings SELECT 124, id, subvector(embedding, 1, 2) FROM items;
+REINDEX INDEX embeddings_123;
+EXPLAIN (COSTS OFF) SELECT * FROM embeddings WHERE model_id = 123 ORDER BY embedding::vector(3) <-> '[3,1,2]' LIMIT 5;
+SELECT item_id, embedding FROM embeddings WHERE model_id = 123 ORDER BY embedding::vector(3) <-> '[3,1,2]' LIMIT 1;
+INSERT INTO embeddings SELECT 123, id + 1000000, embedding FROM items LIMIT 500;
+VACUUM embeddings;
+SELECT wrvq_check('embeddings_123');
+-- a dump of what was changed: nothing but the access method
+SELECT indexdef FROM pg_indexes WHERE indexname = 'embeddings_123';
+DROP TABLE items, parted, half_items, embeddings;
