@@ -4,7 +4,7 @@
 #   make install   both, into the server of PG_CONFIG and $(prefix)/bin
 #   make demo      the whole story on a bundled sample, from a bare machine
 #   make test      everything that can be checked; what CI runs
-#   make bench     kernel speed on this machine
+#   make bench     speed of the kernels, and of wrvq beside pgvector
 #   make lint      style of Swift, C, Perl and shell; make format mends the first two
 #   make clean     stops the private servers and removes what was built
 #
@@ -58,9 +58,9 @@ demo: dependencies
 test: dependencies
 	+Tests/support/run-tests
 
-bench:
+bench: dependencies
 	$(SWIFT_BUILD) --product wrvq-bench
-	.build/release/wrvq-bench kernels
+	+benchmarks/bench
 
 lint:
 	swift format lint --strict --recursive --parallel $(SWIFT_FILES)
