@@ -30,6 +30,7 @@ var targets: [Target] = [
     ]),
   .executableTarget(name: "wrvq-bench", dependencies: ["WRVQ", "CWRVQKernels"]),
   .target(name: "TestSupport", dependencies: ["WRVQ", "CWRVQKernels"], path: "Tests/TestSupport"),
+  .executableTarget(name: "wrvq-fuzz", dependencies: ["WRVQ", "TestSupport"], path: "Tests/fuzz"),
   .testTarget(name: "WRVQKernelsTests", dependencies: ["WRVQ", "TestSupport", "CWRVQKernels"]),
   .testTarget(name: "WRVQTests", dependencies: ["WRVQ", "TestSupport"]),
   .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),

@@ -32,7 +32,7 @@ extension EncodingError: CustomStringConvertible {
     case .notFinite(let row, let dimension):
       "row \(row) is not finite in dimension \(dimension)"
     case .otherCodebook(let sha256, let expected):
-      "encoded with another codebook, of SHA-256 \(sha256); expected \(expected)"
+      "encoded with another codebook, of SHA-256 \(printable(sha256)); expected \(expected)"
     case .otherKind(let level):
       "the codes of level \(level) do not fit the codebook's kind of level"
     case .rowSize(let values, let dimensions):

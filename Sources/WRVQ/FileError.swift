@@ -15,9 +15,9 @@ extension FileError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .foreign(let expected, let reason):
-      "not \(expected): \(reason)"
+      "not \(expected): \(printable(reason))"
     case .malformed(let reason):
-      reason
+      printable(reason)
     case .notFinite(let row, let element):
       "row \(row) has NaN or infinity as element \(element); expected a finite number"
     case .truncated(let expected, let actual):
@@ -28,4 +28,13 @@ extension FileError: CustomStringConvertible {
       "cannot be written: \(reason)"
     }
   }
+}
+
+/// What can be shown of a text that quotes a file: not too long, and nothing that a terminal obeys.
+func printable(_ text: String) -> String {
+  let most = 300
+  let shown = text.unicodeScalars.prefix(most).map { scalar in
+    scalar.properties.generalCategory == .control ? "\u{fffd}" : Character(scalar)
+  }
+  return String(shown) + (text.unicodeScalars.count > most ? "…" : "")
 }

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import WRVQ
@@ -69,6 +70,15 @@ import Testing
     #expect(throws: FileError.notFinite(row: 1, element: 1)) { try npy.vectors(0..<2) }
     #expect(throws: FileError.notFinite(row: 1, element: 1)) { try npy.vectors(1..<2) }
     #expect(try npy.vectors(0..<1) == [1, 2, 3])
+  }
+
+  @Test func anErrorQuotesNothingThatATerminalObeys() {
+    let header = "{'descr': '<f4\u{1b}[2J', 'fortran_order': False, 'shape': (2, 3), }"
+    let error = #expect(throws: FileError.self) { try NpyFile(file(header)) }
+    #expect(
+      error?.description == "elements of type \"<f4\u{fffd}[2J\"; expected \"<f2\" or \"<f4\"")
+    let long = FileError.malformed(reason: String(repeating: "x", count: 1000))
+    #expect(long.description == String(repeating: "x", count: 300) + "…")
   }
 
   @Test func theEndOfTheNameDecides() throws {

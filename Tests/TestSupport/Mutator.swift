@@ -1,15 +1,15 @@
 import Foundation
 
 /// Damages bytes at random, repeatably.
-struct Mutator {
+public struct Mutator {
   private var state: UInt64
 
-  init(seed: UInt64) {
+  public init(seed: UInt64) {
     state = seed
   }
 
   /// Uniform in `0..<bound`, near enough for a test.
-  mutating func next(_ bound: Int) -> Int {
+  public mutating func next(_ bound: Int) -> Int {
     state &+= 0x9e37_79b9_7f4a_7c15
     var z = state
     z = (z ^ (z &>> 30)) &* 0xbf58_476d_1ce4_e5b9
@@ -18,7 +18,7 @@ struct Mutator {
   }
 
   /// One to four changes: bits, interesting bytes, digits, cuts, repetitions.
-  mutating func mutate(_ original: Data) -> Data {
+  public mutating func mutate(_ original: Data) -> Data {
     var bytes = [UInt8](original)
     for _ in 0...next(4) {
       // Most of what can go wrong is in the first bytes.
@@ -43,19 +43,5 @@ struct Mutator {
       }
     }
     return Data(bytes)
-  }
-}
-
-/// A file that goes away with the test.
-struct TemporaryFile: ~Copyable {
-  let path: String
-
-  init(_ data: Data, extension: String) throws {
-    path = NSTemporaryDirectory() + "wrvq-\(UUID().uuidString).\(`extension`)"
-    try data.write(to: URL(fileURLWithPath: path))
-  }
-
-  deinit {
-    try? FileManager.default.removeItem(atPath: path)
   }
 }
