@@ -1,3 +1,4 @@
+import CWRVQKernels
 import Foundation
 
 extension Codebook {
@@ -8,6 +9,7 @@ extension Codebook {
     public let levelCount: Int
     private let directions: [LevelDirections]
     private let threads: Int
+    private let kernels: wrvq_kernels
 
     /// - Parameters:
     ///   - levels: How many levels to sum up, 1 to all; nil for all.
@@ -27,6 +29,7 @@ extension Codebook {
       }
       self.codebook = codebook
       self.threads = threads
+      self.kernels = kernels.table
       levelCount = levels ?? all
       directions = codebook.levels.prefix(levelCount).map {
         LevelDirections($0, dimensions: codebook.dimensions, kernels: kernels.table)
@@ -60,7 +63,44 @@ extension Codebook {
       }
     }
 
+    /// The squared lengths of the decoded vectors in the codebook's space: times the square of
+    /// its scale, or under cosine of vectors of about unit length.
+    ///
+    /// What `DistanceTables` want beside codes and weights.
+    ///
+    /// - Parameter encoded: Of this codebook; codes that cannot be are an error.
+    /// - Complexity: That of decoding.
+    public func squaredNorms(of encoded: EncodedVectors) throws(EncodingError) -> [Float] {
+      try encoded.validate(for: codebook, rows: 0..<encoded.rowCount)
+      let d = codebook.dimensions, n = encoded.rowCount
+      return [Float](unsafeUninitializedCapacity: n) { buffer, initialized in
+        initialized = n
+        guard let base = buffer.baseAddress, n > 0 else { return }
+        let out = SharedRows(base: base)
+        let size = 64
+        concurrently((n + size - 1) / size, threads: threads) { chunk in
+          let first = chunk * size, count = min(size, n - first)
+          withUnsafeTemporaryAllocation(of: Float.self, capacity: count * d) { memory in
+            let vectors = memory.baseAddress!
+            sum(encoded, first, count, vectors)
+            for row in 0..<count {
+              let x = vectors + row * d
+              out.base[first + row] = Float(kernels.inner_product(x, x, d))
+            }
+          }
+        }
+      }
+    }
+
     private func decode(
+      _ encoded: EncodedVectors, _ first: Int, _ n: Int, _ out: UnsafeMutablePointer<Float>
+    ) {
+      sum(encoded, first, n, out)
+      for i in 0..<n * codebook.dimensions { out[i] /= codebook.scale }
+    }
+
+    /// Decoded vectors in the codebook's space.
+    private func sum(
       _ encoded: EncodedVectors, _ first: Int, _ n: Int, _ out: UnsafeMutablePointer<Float>
     ) {
       let d = codebook.dimensions, all = codebook.levels.count
@@ -83,7 +123,6 @@ extension Codebook {
           }
         }
       }
-      for i in 0..<n * d { out[i] /= codebook.scale }
     }
   }
 }

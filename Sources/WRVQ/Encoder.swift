@@ -37,12 +37,7 @@ extension Codebook {
     ///   product level, and O(n × dimensions × block size) for a transform.
     public func encode(_ rows: [Float]) throws(EncodingError) -> EncodedVectors {
       let d = codebook.dimensions
-      guard rows.count.isMultiple(of: d) else {
-        throw .rowSize(values: rows.count, dimensions: d)
-      }
-      if let bad = rows.firstIndex(where: { !$0.isFinite }) {
-        throw .notFinite(row: bad / d, dimension: bad % d)
-      }
+      try codebook.checkVectors(rows)
       let n = rows.count / d
       var encoded = EncodedVectors(for: codebook)
       if n == 0 { return encoded }
@@ -69,7 +64,7 @@ extension Codebook {
         let residuals = memory.baseAddress!
         rows.withUnsafeBufferPointer { rows in
           for (i, row) in range.enumerated() {
-            prepare(rows.baseAddress! + row * d, residuals + i * d)
+            codebook.prepare(rows.baseAddress! + row * d, residuals + i * d)
           }
         }
         for (i, level) in levels.enumerated() {
@@ -87,19 +82,6 @@ extension Codebook {
             }
         }
       }
-    }
-
-    /// Scales a vector, and normalises it under cosine.
-    private func prepare(_ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>) {
-      let d = codebook.dimensions
-      var factor = Double(codebook.scale)
-      if codebook.metric == .cosine {
-        // Double precision, so that no length under- or overflows.
-        var square = 0.0
-        for i in 0..<d { square += Double(x[i]) * Double(x[i]) }
-        factor = square > 0 ? 1 / square.squareRoot() : 0
-      }
-      for i in 0..<d { out[i] = Float(Double(x[i]) * factor) }
     }
   }
 }

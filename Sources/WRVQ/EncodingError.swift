@@ -3,6 +3,8 @@ public enum EncodingError: Error, Equatable {
   case badLevels(Int, expected: ClosedRange<Int>)
   case codeCount(level: Int, Int, expected: Int)
   case codeOutOfRange(level: Int, row: Int, code: Int, Int)
+  /// Too many to keep the inner products of all with each other.
+  case codewordCount(Int, maximum: Int)
   case dimensions(Int, expected: Int)
   case levelCount(Int, expected: Int)
   /// A NaN or an infinity; rows and dimensions are numbered from 0.
@@ -25,6 +27,8 @@ extension EncodingError: CustomStringConvertible {
       "level \(level) has \(count) codes; expected \(expected)"
     case .codeOutOfRange(let level, let row, let code, let count):
       "row \(row) has code \(code) at level \(level); expected 0 to \(count - 1)"
+    case .codewordCount(let count, let maximum):
+      "a codebook of \(count) codewords; expected at most \(maximum) to compare codes with codes"
     case .dimensions(let dimensions, let expected):
       "vectors have \(dimensions) dimensions; expected \(expected) as the codebook"
     case .levelCount(let count, let expected):

@@ -19,6 +19,26 @@ struct LevelDirections: Sendable {
     if case .product(let pieces, _) = level.kind { pieces } else { 1 }
   }
 
+  /// `Tᵀc` of every codeword, of a product level of every codeword of every piece: one a row.
+  var all: [Float] {
+    var rows = level.codewords
+    var count = rows.count / dimensions
+    if case .product(let pieces, let size) = level.kind {
+      count = pieces * 16
+      rows = [Float](repeating: 0, count: count * dimensions)
+      for codeword in 0..<count {
+        let first = codeword / 16 * size
+        for i in first..<min(first + size, dimensions) {
+          rows[codeword * dimensions + i] = level.codewords[codeword * size + i - first]
+        }
+      }
+    }
+    rows.withUnsafeMutableBufferPointer { rows in
+      rotation?.apply(UnsafePointer(rows.baseAddress!), count, rows.baseAddress!)
+    }
+    return rows
+  }
+
   /// `Tᵀc` for `n` rows.
   ///
   /// - Parameters:
