@@ -214,6 +214,8 @@ extern bool				  WrvqIsIndexable(const WrvqSupport *support, const float *vector
 
 extern void			   WrvqInitPage(Page page, WrvqPageKind kind);
 extern Buffer		   WrvqReadPage(Relation index, BlockNumber block, WrvqPageKind kind, int lock);
+extern void			   WrvqCheckBlock(Relation index, BlockNumber block);
+extern WrvqPageKind	   WrvqKindOfPage(Relation index, Buffer buffer);
 extern void			   WrvqCheckPage(Relation index, Buffer buffer, WrvqPageKind kind);
 extern Buffer		   WrvqExtend(Relation index);
 extern void			   WrvqReadMeta(Relation index, WrvqMetaData *meta);
@@ -441,7 +443,25 @@ extern Relation WrvqOpenIndex(Oid oid, LOCKMODE lock, Relation *heap);
 
 /* ---------- wrvqcompact.c ---------- */
 
+extern void WrvqFreeSlots(Relation index, const WrvqCodebook *codebook, uint32 list, const WrvqSlotPointer *slots,
+						  int count);
 extern void WrvqRewriteList(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list);
+
+/* ---------- wrvqreclaim.c ---------- */
+
+/* What VACUUM's pass over the pages saw of a list. */
+typedef struct WrvqListUse
+{
+	uint32 live;
+	uint32 slots;
+	bool   is_dirty; /* an entry died in this vacuum */
+	uint64 balance;	 /* hashes of the slots less those of the pointers to slots */
+} WrvqListUse;
+
+extern void WrvqBalanceSlot(WrvqListUse *lists, BlockNumber block, int number, const WrvqSlotHeader *slot);
+extern void WrvqReclaimSlots(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook,
+							 BufferAccessStrategy strategy, WrvqListUse *lists);
+extern void WrvqReclaimPage(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, Buffer buffer);
 
 /* ---------- wrvqvacuum.c ---------- */
 

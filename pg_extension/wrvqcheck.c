@@ -157,11 +157,9 @@ check_posting_page(CheckState *state, BlockNumber block, Page page)
 static void
 check_page(CheckState *state, BlockNumber block, Buffer buffer)
 {
-	Page		 page = BufferGetPage(buffer);
-	WrvqPageKind kind = WrvqPageGetOpaque(page)->kind;
+	Page page = BufferGetPage(buffer);
 
-	WrvqCheckPage(state->index, buffer, kind);
-	switch (kind)
+	switch (WrvqKindOfPage(state->index, buffer))
 	{
 		case WRVQ_PAGE_POSTING:
 			check_posting_page(state, block, page);
@@ -454,8 +452,8 @@ report(CheckState *state)
 								" unused pages and " INT64_FORMAT " rows more than once",
 								RelationGetRelationName(state->index), state->orphan_slots, state->orphan_pages,
 								state->repeated_rows),
-						 errdetail("A crash leaves them.  They take space and change no answer."),
-						 errhint("REINDEX the index to have the space back.")));
+						 errdetail("A crash or a cancelled VACUUM leaves them.  They take space and change no answer."),
+						 errhint("VACUUM the table to have slots and pages back.")));
 }
 
 static void

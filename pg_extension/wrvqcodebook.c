@@ -190,7 +190,12 @@ WrvqGetCodebook(Relation index, const WrvqMetaData *meta)
 	}
 	entry = hash_search(cache, &meta->build_id, HASH_FIND, NULL);
 	if (entry != NULL)
+	{
+		/* whoever sizes something by the one uses it with the other */
+		if (memcmp(&entry->codebook->view.shape, &meta->shape, sizeof(wrvq_shape)) != 0)
+			WrvqCorrupted(index, WRVQ_META_BLOCK, "its shape is not the one it had");
 		return pin(entry);
+	}
 
 	/* in a context of the caller's until it is whole, so that an error leaves nothing */
 	context = AllocSetContextCreate(CurrentMemoryContext, "wrvq codebook", ALLOCSET_DEFAULT_SIZES);

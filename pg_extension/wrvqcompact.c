@@ -148,17 +148,15 @@ write_slot(const Rewrite *rewrite, uint32 list, const Extract *extract, int firs
 	return added;
 }
 
-/* Gives slots that no list leads to back to their pages. */
-static void
-free_slots(const Rewrite *rewrite, uint32 list, const WrvqSlotPointer *slots, int count)
+/* Gives slots of a list that nothing leads to any more back to their pages; cheapest in order of block. */
+void
+WrvqFreeSlots(Relation index, const WrvqCodebook *codebook, uint32 list, const WrvqSlotPointer *slots, int count)
 {
-	const WrvqCodebook *codebook = rewrite->codebook;
-
 	for (int i = 0; i < count;)
 	{
-		Buffer		buffer = WrvqReadPage(rewrite->index, slots[i].block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
-		BlockNumber block = BufferGetBlockNumber(buffer);
-		GenericXLogState *xlog = GenericXLogStart(rewrite->index);
+		Buffer			  buffer = WrvqReadPage(index, slots[i].block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+		BlockNumber		  block = BufferGetBlockNumber(buffer);
+		GenericXLogState *xlog = GenericXLogStart(index);
 		Page			  page = GenericXLogRegisterBuffer(xlog, buffer, 0);
 		int				  free_count = 0;
 
@@ -172,7 +170,7 @@ free_slots(const Rewrite *rewrite, uint32 list, const WrvqSlotPointer *slots, in
 			free_count += WrvqGetSlot(codebook, page, j)->list == WRVQ_LIST_FREE;
 		GenericXLogFinish(xlog);
 		UnlockReleaseBuffer(buffer);
-		RecordPageWithFreeSpace(rewrite->index, block, free_count * codebook->slot_bytes);
+		RecordPageWithFreeSpace(index, block, free_count * codebook->slot_bytes);
 	}
 }
 
@@ -251,5 +249,5 @@ WrvqRewriteList(Relation index, const WrvqMetaData *meta, const WrvqCodebook *co
 	WrvqDirectoryEntry(GenericXLogRegisterBuffer(xlog, directory, 0), list)->head = next;
 	GenericXLogFinish(xlog);
 	UnlockReleaseBuffer(directory);
-	free_slots(rewrite, list, extract.slots, extract.slot_count);
+	WrvqFreeSlots(index, codebook, list, extract.slots, extract.slot_count);
 }

@@ -50,7 +50,8 @@ wrvqcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *st
 	{
 		double probes = wrvq_probes > 0 ? wrvq_probes : WrvqExpectedProbes(&meta);
 
-		share = Min(1.0, probes / meta.list_count);
+		/* a damaged curve may hold anything */
+		share = probes >= 0 && probes < meta.list_count ? probes / meta.list_count : 1.0;
 		*startup += COST_PER_LIST_DIMENSION * meta.list_count * meta.dimensions + COST_PER_ENTRY * share * entries +
 					COST_PER_PAGE * share * path->indexinfo->pages +
 					COST_PER_RERANKED_ROW * Min(wrvq_rerank > 0 ? wrvq_rerank : WrvqRerankDepth(&meta), entries);

@@ -86,7 +86,7 @@ count_entries(Relation index, const WrvqMetaData *meta, const WrvqCodebook *code
 		Buffer buffer = ReadBuffer(index, block);
 
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		if (!PageIsNew(BufferGetPage(buffer)) && WrvqPageGetOpaque(BufferGetPage(buffer))->kind == WRVQ_PAGE_POSTING)
+		if (!PageIsNew(BufferGetPage(buffer)) && WrvqKindOfPage(index, buffer) == WRVQ_PAGE_POSTING)
 			count_page(codebook, BufferGetPage(buffer), use);
 		UnlockReleaseBuffer(buffer);
 		CHECK_FOR_INTERRUPTS();

@@ -30,27 +30,57 @@ WrvqInitPage(Page page, WrvqPageKind kind)
 	((PageHeader) page)->pd_lower = ((PageHeader) page)->pd_upper;
 }
 
+/*
+ * The kind of the page in a buffer that the caller has locked; raises unless it
+ * is one of ours.  The header's offsets are compared with the only ones that
+ * WrvqInitPage() makes: generic WAL copies by them without looking.
+ */
+WrvqPageKind
+WrvqKindOfPage(Relation index, Buffer buffer)
+{
+	Page		  page = BufferGetPage(buffer);
+	PageHeader	  header = (PageHeader) page;
+	LocationIndex special = BLCKSZ - MAXALIGN(sizeof(WrvqPageOpaque));
+
+	if (PageIsNew(page))
+		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is empty");
+	if (header->pd_special != special || header->pd_upper != special || header->pd_lower != special ||
+		WrvqPageGetOpaque(page)->page_id != WRVQ_PAGE_ID)
+		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is not one of a wrvq index");
+	if (WrvqPageGetOpaque(page)->kind < WRVQ_PAGE_META || WrvqPageGetOpaque(page)->kind > WRVQ_PAGE_PENDING)
+		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is of no kind that belongs there");
+	return WrvqPageGetOpaque(page)->kind;
+}
+
 /* Raises unless the buffer, locked by the caller, holds a page of this kind. */
 void
 WrvqCheckPage(Relation index, Buffer buffer, WrvqPageKind kind)
 {
-	Page page = BufferGetPage(buffer);
-
-	if (PageIsNew(page))
-		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is empty");
-	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(WrvqPageOpaque)) ||
-		WrvqPageGetOpaque(page)->page_id != WRVQ_PAGE_ID)
-		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is not one of a wrvq index");
-	if (WrvqPageGetOpaque(page)->kind != kind)
+	if (WrvqKindOfPage(index, buffer) != kind)
 		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is of another kind than expected");
+}
+
+/* Raises unless there is such a block.  What is asked is remembered, so that a known block costs no system call. */
+void
+WrvqCheckBlock(Relation index, BlockNumber block)
+{
+	if (index->rd_amcache == NULL)
+		index->rd_amcache = MemoryContextAllocZero(index->rd_indexcxt, sizeof(BlockNumber));
+	if (block < *(BlockNumber *) index->rd_amcache)
+		return;
+	*(BlockNumber *) index->rd_amcache = RelationGetNumberOfBlocks(index);
+	if (block >= *(BlockNumber *) index->rd_amcache)
+		WrvqCorrupted(index, block, "there is no such block");
 }
 
 /* Reads, locks and checks a page; the caller unlocks and releases it. */
 Buffer
 WrvqReadPage(Relation index, BlockNumber block, WrvqPageKind kind, int lock)
 {
-	Buffer buffer = ReadBuffer(index, block);
+	Buffer buffer;
 
+	WrvqCheckBlock(index, block);
+	buffer = ReadBuffer(index, block);
 	LockBuffer(buffer, lock);
 	WrvqCheckPage(index, buffer, kind);
 	return buffer;
@@ -230,7 +260,7 @@ WrvqLockFreePage(Relation index, const WrvqCodebook *codebook, bool *is_new)
 
 	if (block == InvalidBlockNumber)
 		block = GetPageWithFreeSpace(index, codebook->slot_bytes);
-	/* after a crash the map may know pages that the index has lost */
+	/* after a crash the map may know pages that the index has lost, or has put to another use since */
 	while (block != InvalidBlockNumber && block < RelationGetNumberOfBlocks(index))
 	{
 		buffer = ReadBuffer(index, block);
@@ -240,9 +270,8 @@ WrvqLockFreePage(Relation index, const WrvqCodebook *codebook, bool *is_new)
 			break;
 		}
 		*is_new = PageIsNew(BufferGetPage(buffer));
-		if (!*is_new)
-			WrvqCheckPage(index, buffer, WRVQ_PAGE_POSTING);
-		if (*is_new || WrvqFreeSlot(codebook, BufferGetPage(buffer)) >= 0)
+		if (*is_new ||
+			(WrvqKindOfPage(index, buffer) == WRVQ_PAGE_POSTING && WrvqFreeSlot(codebook, BufferGetPage(buffer)) >= 0))
 		{
 			RelationSetTargetBlock(index, block);
 			return buffer;

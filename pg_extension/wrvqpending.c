@@ -40,6 +40,8 @@ WrvqAddPending(Relation index, ItemPointer tid, int dimensions)
 		WrvqCheckDimensions(meta->dimensions, dimensions);
 	if (meta->pending_tail != InvalidBlockNumber)
 	{
+		if (meta->pending_tail == WRVQ_META_BLOCK)
+			WrvqCorrupted(index, WRVQ_META_BLOCK, "pending pages are said to end there");
 		tail = WrvqReadPage(index, meta->pending_tail, WRVQ_PAGE_PENDING, BUFFER_LOCK_EXCLUSIVE);
 		has_room = WrvqPageGetOpaque(BufferGetPage(tail))->count < WRVQ_PENDING_PER_PAGE;
 	}

@@ -8,8 +8,11 @@
 struct WrvqReranker
 {
 	const WrvqSupport	*support;
-	FmgrInfo			*function; /* the operator's function; NULL: support->distance */
-	Datum				 query;	   /* its right operand */
+	Relation			 index;
+	Relation			 heap;
+	BlockNumber			 heap_blocks; /* at least so many */
+	FmgrInfo			*function;	  /* the operator's function; NULL: support->distance */
+	Datum				 query;		  /* its right operand */
 	IndexFetchTableData *fetch;
 	TupleTableSlot		*slot;
 	AttrNumber			 attribute; /* of a plain column; 0: an expression */
@@ -25,6 +28,8 @@ WrvqBeginRerank(Relation index, Relation heap, const WrvqSupport *support)
 	WrvqReranker *reranker = palloc0(sizeof(WrvqReranker));
 
 	reranker->support = support;
+	reranker->index = index;
+	reranker->heap = heap;
 	reranker->slot = table_slot_create(heap, NULL);
 	reranker->fetch = table_index_fetch_begin(heap);
 	reranker->attribute = index->rd_index->indkey.values[0];
@@ -65,6 +70,21 @@ indexed_value(WrvqReranker *reranker, bool *isnull)
 	return values[0];
 }
 
+/* Raises if the table has no such block; it does not shrink while somebody reads it. */
+static void
+check_heap_block(WrvqReranker *reranker, BlockNumber block)
+{
+	if (block < reranker->heap_blocks)
+		return;
+	reranker->heap_blocks = RelationGetNumberOfBlocks(reranker->heap);
+	if (block >= reranker->heap_blocks)
+		ereport(ERROR, (errcode(ERRCODE_INDEX_CORRUPTED),
+						errmsg("index \"%s\" is corrupted: it leads to block %u of table \"%s\", which has %u",
+							   RelationGetRelationName(reranker->index), block, RelationGetRelationName(reranker->heap),
+							   reranker->heap_blocks),
+						errhint("wrvq_check() tells which block of the index. REINDEX it.")));
+}
+
 /*
  * The indexed value of a row that the snapshot sees, borrowed until the next
  * call; false if it sees none.  HOT chains are followed as an index scan does.
@@ -76,8 +96,10 @@ fetch_value(WrvqReranker *reranker, uint64 row, Snapshot snapshot, Datum *value)
 	bool			call_again = false, isnull;
 
 	WrvqTidFromRow(row, &tid);
-	if (!ItemPointerIsValid(&tid) ||
-		!table_index_fetch_tuple(reranker->fetch, &tid, snapshot, reranker->slot, &call_again, NULL))
+	if (!ItemPointerIsValid(&tid))
+		return false;
+	check_heap_block(reranker, ItemPointerGetBlockNumber(&tid));
+	if (!table_index_fetch_tuple(reranker->fetch, &tid, snapshot, reranker->slot, &call_again, NULL))
 		return false;
 	MemoryContextReset(reranker->row_context);
 	*value = indexed_value(reranker, &isnull);

@@ -142,6 +142,12 @@ WrvqSampleTable(Relation heap, Relation index, IndexInfo *info, int64 wanted)
 			CHECK_FOR_INTERRUPTS();
 		}
 	}
+	/* a few rows in a table of many empty blocks */
+	if (state.rows_seen == 0 && visited < blocks)
+	{
+		read_blocks(&state, heap, info, 0, blocks);
+		visited = blocks;
+	}
 	state.sample->total_rows = visited == 0 ? 0 : state.rows_seen / visited * blocks;
 	MemoryContextDelete(state.row_context);
 	return state.sample;

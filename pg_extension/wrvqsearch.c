@@ -78,6 +78,7 @@ scan_list(WrvqSearch *search, uint32 list, WrvqListEntry *entry, const uint8 *ch
 	{
 		Page page;
 
+		WrvqCheckBlock(search->index, at.block);
 		buffer = ReleaseAndReadBuffer(buffer, search->index, at.block);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		WrvqCheckPage(search->index, buffer, WRVQ_PAGE_POSTING);

@@ -143,6 +143,7 @@ WrvqDescribeCurve(const WrvqMetaData *meta, StringInfo json)
 	}
 	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
 		appendStringInfo(json, "%s{\"recall\": %g, \"lists\": %.0f, \"rerank\": %u}", i == 0 ? "[" : ", ",
-						 wrvq_curve_recalls[i], meta->curve[i].lists, Max(DEPTH_MIN, meta->curve[i].depth));
+						 wrvq_curve_recalls[i], Max(Min(meta->curve[i].lists, meta->list_count), 0),
+						 Max(DEPTH_MIN, meta->curve[i].depth));
 	appendStringInfoChar(json, ']');
 }

@@ -15,14 +15,6 @@
 /* a list is rewritten when fewer of its entries' places are taken */
 #define FILL_MIN 0.7
 
-/* What the pass over the pages saw of a list. */
-typedef struct ListUse
-{
-	uint32 live;
-	uint32 slots;
-	bool   is_dirty; /* an entry died in this vacuum */
-} ListUse;
-
 typedef struct VacuumState
 {
 	Relation				index;
@@ -32,7 +24,8 @@ typedef struct VacuumState
 	IndexBulkDeleteCallback callback; /* NULL: only count */
 	void				   *callback_state;
 	IndexBulkDeleteResult  *stats;
-	ListUse				   *lists; /* [lists] */
+	double					removed; /* entries */
+	WrvqListUse			   *lists;	 /* [lists] */
 } VacuumState;
 
 static bool
@@ -88,6 +81,7 @@ vacuum_posting_page(VacuumState *state, Buffer buffer)
 		if (slot->list >= state->meta.list_count)
 			WrvqCorrupted(state->index, BufferGetBlockNumber(buffer), "a slot belongs to a list that does not exist");
 		state->lists[slot->list].slots++;
+		WrvqBalanceSlot(state->lists, BufferGetBlockNumber(buffer), i, slot);
 		dead[i] = find_dead(state, slot);
 		if (dead[i] != 0)
 			any = state->lists[slot->list].is_dirty = true;
@@ -102,14 +96,25 @@ vacuum_posting_page(VacuumState *state, Buffer buffer)
 				if (dead[i] & (uint32) 1 << j)
 				{
 					SWIFT(wrvq_kernel.block_set_row((uint8 *) (WrvqGetSlot(codebook, page, i) + 1), j, WRVQ_ROW_DEAD));
-					state->stats->tuples_removed++;
+					state->removed++;
 				}
 		GenericXLogFinish(xlog);
 	}
 	RecordPageWithFreeSpace(state->index, BufferGetBlockNumber(buffer), free_slots * codebook->slot_bytes);
 }
 
-/* Visits every page in physical order, those added meanwhile included. */
+/* Visits a page, exclusively locked. */
+static void
+vacuum_page(VacuumState *state, Buffer buffer)
+{
+	if (state->codebook == NULL)
+		return;
+	WrvqReclaimPage(state->index, &state->meta, state->codebook, buffer);
+	if (WrvqKindOfPage(state->index, buffer) == WRVQ_PAGE_POSTING)
+		vacuum_posting_page(state, buffer);
+}
+
+/* Visits every page in physical order, those added meanwhile included; then gives back what nothing leads to. */
 static void
 vacuum_pages(VacuumState *state)
 {
@@ -122,18 +127,16 @@ vacuum_pages(VacuumState *state)
 		WrvqVacuumDelay();
 		buffer = ReadBufferExtended(state->index, MAIN_FORKNUM, block, RBM_NORMAL, state->strategy);
 		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		/* a crash may leave a page that was added and never written */
-		if (!PageIsNew(BufferGetPage(buffer)) && WrvqPageGetOpaque(BufferGetPage(buffer))->kind == WRVQ_PAGE_POSTING &&
-			state->codebook != NULL)
-		{
-			WrvqCheckPage(state->index, buffer, WRVQ_PAGE_POSTING);
-			vacuum_posting_page(state, buffer);
-		}
+		vacuum_page(state, buffer);
 		UnlockReleaseBuffer(buffer);
 		if (block == blocks - 1)
 			blocks = RelationGetNumberOfBlocks(state->index);
 	}
 	state->stats->num_pages = blocks;
+	if (state->codebook == NULL)
+		return;
+	state->stats->tuples_removed += state->removed / state->meta.spill;
+	WrvqReclaimSlots(state->index, &state->meta, state->codebook, state->strategy, state->lists);
 }
 
 static void
@@ -144,7 +147,7 @@ rewrite_lists(VacuumState *state)
 
 	for (uint32 list = 0; list < state->meta.list_count; list++)
 	{
-		ListUse *use = &state->lists[list];
+		WrvqListUse *use = &state->lists[list];
 
 		/* the tail is never full: leave one slot out of the account */
 		if (use->is_dirty && use->live < FILL_MIN * WRVQ_BLOCK_ENTRIES * (use->slots - 1.0) + 1)
@@ -169,7 +172,7 @@ begin_vacuum(VacuumState *state, IndexVacuumInfo *info, IndexBulkDeleteResult *s
 	if (state->meta.is_trained)
 	{
 		state->codebook = WrvqGetCodebook(info->index, &state->meta);
-		state->lists = palloc_extended(sizeof(ListUse) * state->meta.list_count, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+		state->lists = palloc_extended(sizeof(WrvqListUse) * state->meta.list_count, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	}
 }
 
@@ -227,9 +230,11 @@ wrvqvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 		caller = MemoryContextSwitchTo(context);
+		LockPage(info->index, WRVQ_META_BLOCK, ExclusiveLock);
 		begin_vacuum(&vacuum, info, stats);
 		vacuum_pages(&vacuum);
 		count_tuples(&vacuum);
+		UnlockPage(info->index, WRVQ_META_BLOCK, ExclusiveLock);
 	}
 	else
 		caller = MemoryContextSwitchTo(context);

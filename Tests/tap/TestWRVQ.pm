@@ -113,12 +113,13 @@ sub use_cli
 	return;
 }
 
-# start_psql($node, $sql): runs it in the background; returns IPC::Run's handle.
+# start_psql($node, $sql): runs it, or a list of statements one by one, in the background; returns IPC::Run's handle.
 sub start_psql
 {
 	my ($node, $sql) = @_;
+	my @commands = map { ('-c', $_) } ref $sql ? @$sql : $sql;
 
-	return IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', $sql ],
+	return IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), @commands ],
 		'<', \undef, '>', \my $out, '2>', \my $err);
 }
 
