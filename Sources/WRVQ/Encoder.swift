@@ -1,7 +1,11 @@
 import Foundation
 
 extension Codebook {
-  /// Turns vectors into codes and weights, greedily, level by level (WRVQ paper, eq. 8).
+  /// Turns vectors into codes and weights, level by level (WRVQ paper, eq. 8).
+  ///
+  /// Greedy encoding takes the best codeword of each level and goes on.  Beam search keeps several
+  /// ways of coding a vector, and in the end the one that leaves the least; level 0's code is the
+  /// same.  A refit gives the codes that were chosen the weights that suit them together.
   ///
   /// A level's weight is rounded to what is stored of it before the next level
   /// looks at the residual, so that each level mends what the one before lost.  The result
@@ -9,20 +13,28 @@ extension Codebook {
   public struct Encoder: Sendable {
     public let codebook: Codebook
     private let levels: [LevelEncoder]
+    private let beam: BeamEncoder?
     private let threads: Int
 
     /// - Parameters:
+    ///   - beam: Ways of coding a vector that are kept after each level, at least 1: greedy.
+    ///   - refitsWeights: Fit all weights together once the codes are chosen.
     ///   - threads: At least 1.
     ///   - kernels: Instruction set; the results of two differ by rounding.
     /// - Throws: `CodebookError` if the codebook is not valid.
     public init(
-      _ codebook: Codebook, threads: Int = ProcessInfo.processInfo.activeProcessorCount,
-      kernels: Kernels = .best
+      _ codebook: Codebook, beam: Int = 1, refitsWeights: Bool = false,
+      threads: Int = ProcessInfo.processInfo.activeProcessorCount, kernels: Kernels = .best
     ) throws(CodebookError) {
-      precondition(threads >= 1)
+      precondition(beam >= 1 && threads >= 1)
       try codebook.validate()
       self.codebook = codebook
       self.threads = threads
+      self.beam =
+        beam == 1 && !refitsWeights
+        ? nil
+        : BeamEncoder(
+          codebook, width: beam, refitsWeights: refitsWeights, kernels: kernels.table)
       levels = codebook.levels.map {
         LevelEncoder($0, dimensions: codebook.dimensions, kernels: kernels.table)
       }
@@ -34,7 +46,8 @@ extension Codebook {
     ///
     /// - Parameter rows: `n × dimensions`, raw and finite.
     /// - Complexity: O(n × dimensions × codewords) for a flat level, O(n × dimensions × 16) for a
-    ///   product level, and O(n × dimensions × block size) for a transform.
+    ///   product level, and O(n × dimensions × block size) for a transform; all of it but for
+    ///   level 0 as many times as the beam is wide.
     public func encode(_ rows: [Float]) throws(EncodingError) -> EncodedVectors {
       let d = codebook.dimensions
       try codebook.checkVectors(rows)
@@ -54,7 +67,9 @@ extension Codebook {
     }
 
     /// Rows that are encoded together: what a second-level cache holds.
-    private var chunkRows: Int { max(12, min(96, 98304 / codebook.dimensions / 6 * 6)) }
+    private var chunkRows: Int {
+      beam?.chunkRows ?? max(12, min(96, 98304 / codebook.dimensions / 6 * 6))
+    }
 
     private func encode(
       _ rows: [Float], _ range: Range<Int>, chunk: Int, into output: EncoderOutput
@@ -66,6 +81,12 @@ extension Codebook {
           for (i, row) in range.enumerated() {
             codebook.prepare(rows.baseAddress! + row * d, residuals + i * d)
           }
+        }
+        if let beam {
+          beam.encode(
+            residuals, n, into: output, at: range.lowerBound,
+            losses: output.losses + chunk * levels.count)
+          return
         }
         for (i, level) in levels.enumerated() {
           let weights = output.weights + range.lowerBound * levels.count + i
@@ -83,63 +104,5 @@ extension Codebook {
         }
       }
     }
-  }
-}
-
-/// Where the threads put what they encode, each its own rows.
-private struct EncoderOutput: @unchecked Sendable {
-  enum Codes {
-    case flat(UnsafeMutablePointer<UInt16>)
-    case product(UnsafeMutablePointer<UInt8>, pieces: Int)
-  }
-
-  let rows: Int
-  let codes: [Codes]
-  /// `[rows × levels]`.
-  let weights: UnsafeMutablePointer<Float16>
-  /// `[chunks × levels]`: sums over a chunk's rows.
-  let losses: UnsafeMutablePointer<Double>
-  private let chunks: Int
-  private let levelCount: Int
-
-  init(rows: Int, chunks: Int, _ codebook: Codebook) {
-    self.rows = rows
-    self.chunks = chunks
-    levelCount = codebook.levels.count
-    codes = codebook.levels.map { level in
-      switch level.kind {
-      case .flat: .flat(.allocate(capacity: rows))
-      case .product(let pieces, _): .product(.allocate(capacity: rows * pieces), pieces: pieces)
-      }
-    }
-    weights = .allocate(capacity: rows * levelCount)
-    losses = .allocate(capacity: chunks * levelCount)
-  }
-
-  func move(into encoded: inout EncodedVectors) {
-    encoded.codes = codes.map { codes in
-      switch codes {
-      case .flat(let codes): .flat(Array(UnsafeBufferPointer(start: codes, count: rows)))
-      case .product(let codes, let pieces):
-        .product(
-          Array(UnsafeBufferPointer(start: codes, count: rows * pieces)), pieces: pieces)
-      }
-    }
-    encoded.weights = Array(UnsafeBufferPointer(start: weights, count: rows * levelCount))
-    // In the order of the chunks, so that the sum does not depend on who did which.
-    encoded.loss = (0..<levelCount).map { level in
-      (0..<chunks).reduce(0.0) { $0 + losses[$1 * levelCount + level] } / Double(rows)
-    }
-  }
-
-  func deallocate() {
-    for codes in codes {
-      switch codes {
-      case .flat(let codes): codes.deallocate()
-      case .product(let codes, _): codes.deallocate()
-      }
-    }
-    weights.deallocate()
-    losses.deallocate()
   }
 }

@@ -24,6 +24,13 @@ struct EncodeCommand: ParsableCommand {
       valueName: "file"))
   var output: String
 
+  @Option(
+    help: "Search with a beam of so many ways to code a vector: less loss for more time, 1 to 256.")
+  var beam = 1
+
+  @Flag(help: "Fit all weights of a vector together once its codes are chosen.")
+  var refit = false
+
   @Option(help: "Threads. (default: as many as processors)")
   var threads: Int?
 
@@ -35,6 +42,7 @@ struct EncodeCommand: ParsableCommand {
 
   func validate() throws {
     try codebook.validate()
+    guard (1...256).contains(beam) else { throw ValidationError("--beam must be from 1 to 256") }
     try validateThreads(threads)
   }
 
@@ -42,7 +50,8 @@ struct EncodeCommand: ParsableCommand {
     try namingFile(output) { try OutputFile.checkWritable(path: output) }
     let codebook = try codebook.read(connection)
     let encoder = try Codebook.Encoder(
-      codebook, threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
+      codebook, beam: beam, refitsWeights: refit,
+      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
     let encoded = try namingFile(input) { try encode(openVectorFile(path: input), encoder) }
     try namingFile(output) {
       try EncodedFile.write(encoded, codebook: codebook, path: output)

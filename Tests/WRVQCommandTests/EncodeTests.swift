@@ -46,6 +46,18 @@ import WRVQ
     }
   }
 
+  @Test func beamAndRefitAreUsed() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    for (beam, refit) in [(4, false), (1, true), (4, true)] {
+      try run(
+        "encode", "in.npy", "codes.safetensors", "--beam", "\(beam)",
+        refit ? "--refit" : "--threads=1")
+      let encoded = try EncodedFile.read(path: path("codes.safetensors"), codebook: codebook)
+      let encoder = try Codebook.Encoder(codebook, beam: beam, refitsWeights: refit)
+      #expect(try encoded == encoder.encode(vectors))
+    }
+  }
+
   @Test func whatFailsNamesItsFile() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     func expect(_ message: String, _ command: String, _ input: String, _ more: String...) {

@@ -195,7 +195,7 @@ enum HelpTexts {
     is still missing of the vectors, scaled (and normalised under cosine) as the
     codebook says.
 
-    USAGE: wrvq encode --codebook <name-or-file> --input <file> --output <file> [--threads <threads>] [--json] [--host <host>] [--port <port>] [--username <username>] [--dbname <dbname>]
+    USAGE: wrvq encode --codebook <name-or-file> --input <file> --output <file> [--beam <beam>] [--refit] [--threads <threads>] [--json] [--host <host>] [--port <port>] [--username <username>] [--dbname <dbname>]
 
     CONNECTION:
       -h, --host <host>       Host name, or the directory of the server's socket.
@@ -212,6 +212,10 @@ enum HelpTexts {
       --input <file>          A file of vectors: .npy or .fvecs.
       --output <file>         The file of codes and weights to write
                               (.safetensors); replaced if it exists.
+      --beam <beam>           Search with a beam of so many ways to code a vector:
+                              less loss for more time, 1 to 256. (default: 1)
+      --refit                 Fit all weights of a vector together once its codes
+                              are chosen.
       --threads <threads>     Threads. (default: as many as processors)
       --json                  Print JSON.
       --version               Show the version.

@@ -31,6 +31,9 @@ func diagnose(_ arguments: [String]) -> Diagnostic? {
     "train --input f.npy --name n --method adam", "train --input f.npy --name n --weight-bits 5",
     "encode", "encode --codebook c --input f.npy", "encode --codebook= --input f.npy --output f",
     "encode --codebook c --input f.npy --output f --threads 0",
+    "encode --codebook c --input f.npy --output f --beam 0",
+    "encode --codebook c --input f.npy --output f --beam 257",
+    "encode --codebook c --input f.npy --output f --refit 1",
     "encode --codebook c --input f.npy --output f --levels 1",
     "decode --codebook c --input f", "decode --codebook c --input f --output f.npy --levels 0",
   ]) func aUsageErrorEndsWithStatusTwo(line: String) throws {
@@ -47,6 +50,7 @@ func diagnose(_ arguments: [String]) -> Diagnostic? {
     "train --input f.fvecs --output f --metric cosine --sample 10 --seed 7 --threads 2 --json",
     "train --input f.fvecs --output f --weight-bits 4",
     "encode --codebook c --input f.npy --output f -h /tmp --threads 2 --json",
+    "encode --codebook c --input f.npy --output f --beam 256 --refit",
     "decode --codebook ./c --input f --output f.npy --levels 2",
   ]) func goodUsageIsUnderstood(line: String) {
     #expect(diagnose(line.split(separator: " ").map(String.init)) == nil)

@@ -92,7 +92,7 @@ struct EncoderTwin {
     #expect(grid.contains(stored) && abs(stored - exact) <= nearest + 1e-5, place)
   }
 
-  private func codeword(_ level: Codebook.Level, _ piece: Int, _ code: Int) -> [Double] {
+  func codeword(_ level: Codebook.Level, _ piece: Int, _ code: Int) -> [Double] {
     let (size, number) =
       switch level.kind {
       case .flat: (codebook.dimensions, code)
@@ -101,7 +101,7 @@ struct EncoderTwin {
     return level.codewords[number * size..<(number + 1) * size].map(Double.init)
   }
 
-  private func rotated(_ x: [Double], _ transform: [Float], inverse: Bool) -> [Double] {
+  func rotated(_ x: [Double], _ transform: [Float], inverse: Bool) -> [Double] {
     let d = codebook.dimensions
     return (0..<d).map { i in
       (0..<d).reduce(0.0) { total, j in
