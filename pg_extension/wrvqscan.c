@@ -200,11 +200,9 @@ plan_round(WrvqScan *state)
 		state->exhausted = true;
 }
 
-static int
-compare_results(const void *a, const void *b)
+static inline int
+compare_results(const ScanResult *x, const ScanResult *y)
 {
-	const ScanResult *x = a, *y = b;
-
 	/* NaN, the distance from a zero vector under cosine, sorts last as in SQL */
 	if (isnan(x->distance) || isnan(y->distance))
 	{
@@ -215,6 +213,13 @@ compare_results(const void *a, const void *b)
 		return x->distance < y->distance ? -1 : 1;
 	return x->row < y->row ? -1 : x->row > y->row;
 }
+
+#define ST_SORT			 sort_results
+#define ST_ELEMENT_TYPE	 ScanResult
+#define ST_COMPARE(a, b) compare_results(a, b)
+#define ST_SCOPE		 static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /* Notes by how much an estimate missed. */
 static void
@@ -370,7 +375,7 @@ run_round(IndexScanDesc scan, WrvqScan *state)
 	state->result_count -= returned;
 	memmove(state->results, state->results + returned, state->result_count * sizeof(ScanResult));
 	state->next = 0;
-	qsort(state->results, state->result_count, sizeof(ScanResult), compare_results);
+	sort_results(state->results, state->result_count);
 	state->returned += returned;
 	state->depth = supported_results(state);
 	MemoryContextSwitchTo(caller);

@@ -21,38 +21,130 @@ func selectSmallest(_ keys: UnsafeMutablePointer<UInt64>, _ count: Int, _ wanted
   if wanted <= 0 || wanted >= count { return }
   var low = 0, high = count &- 1
   while low < high {
-    let pivot = medianOfThree(keys[low], keys[low &+ (high &- low) / 2], keys[high])
-    var i = low, j = high
-    while i <= j {
-      while keys[i] < pivot { i &+= 1 }
-      while keys[j] > pivot { j &-= 1 }
-      if i <= j {
-        let swapped = keys[i]
-        keys[i] = keys[j]
-        keys[j] = swapped
-        i &+= 1
-        j &-= 1
-      }
-    }
-    // Now low…j ≤ pivot ≤ i…high, and what lies between equals it.
-    if wanted &- 1 <= j {
-      high = j
-    } else if wanted &- 1 >= i {
-      low = i
+    let (left, right) = partition(keys, low, high)
+    if wanted &- 1 <= left {
+      high = left
+    } else if wanted &- 1 >= right {
+      low = right
     } else {
       return
     }
   }
 }
 
-@inline(__always) private func medianOfThree(_ a: UInt64, _ b: UInt64, _ c: UInt64) -> UInt64 {
+/// Positions that `selectNext` remembers at most.
+let selectionBoundsMax = 64
+
+/// Goes on with a selection: of `keys`, whose `done` smallest come first, the `wanted` smallest.
+///
+/// - Parameters:
+///   - bounds: Positions before which nothing is larger than anything behind, falling; the first
+///     is the number of keys, and with it alone a selection begins.
+///   - boundCount: How many there are, at most `selectionBoundsMax`.
+/// - Returns: A position from `wanted` on before which lies the smallest key behind `wanted`.
+/// - Complexity: O(keys) expected for all calls together, and what they select: partitions made for
+///   one call serve the next (Paredes and Navarro, "Optimal incremental sorting", 2006).
+@inline(never)
+func selectNext(
+  _ keys: UnsafeMutablePointer<UInt64>, _ done: Int, _ wanted: Int,
+  _ bounds: UnsafeMutablePointer<UInt64>, _ boundCount: UnsafeMutablePointer<Int64>
+) -> Int {
+  var top = Int(boundCount.pointee) &- 1, low = done
+  while top > 0 && Int(bounds[top]) <= wanted {
+    low = Int(bounds[top]) > low ? Int(bounds[top]) : low
+    top &-= 1
+  }
+  var high = Int(bounds[top]) &- 1
+  while low < wanted && low < high && wanted < Int(bounds[top]) {
+    let (left, right) = partition(keys, low, high)
+    if wanted &- 1 >= right {
+      low = right
+      continue
+    }
+    if right > wanted && right < Int(bounds[top]) && top &+ 1 < selectionBoundsMax {
+      top &+= 1
+      bounds[top] = UInt64(right)
+    }
+    if wanted &- 1 > left { break }
+    high = left
+  }
+  boundCount.pointee = Int64(top &+ 1)
+  return Int(bounds[top])
+}
+
+/// Splits `low ... high` by a pivot: `low ... left` are at most, `right ... high` at least as large,
+/// and what lies between equals it.
+@inline(__always)
+private func partition<T: FixedWidthInteger>(
+  _ keys: UnsafeMutablePointer<T>, _ low: Int, _ high: Int
+) -> (left: Int, right: Int) {
+  let pivot = medianOfThree(keys[low], keys[low &+ (high &- low) / 2], keys[high])
+  var i = low, j = high
+  while i <= j {
+    while keys[i] < pivot { i &+= 1 }
+    while keys[j] > pivot { j &-= 1 }
+    if i <= j {
+      swap(keys, i, j)
+      i &+= 1
+      j &-= 1
+    }
+  }
+  return (j, i)
+}
+
+@inline(__always)
+private func swap<T>(_ values: UnsafeMutablePointer<T>, _ i: Int, _ j: Int) {
+  let value = values[i]
+  values[i] = values[j]
+  values[j] = value
+}
+
+@inline(__always) private func medianOfThree<T: FixedWidthInteger>(_ a: T, _ b: T, _ c: T) -> T {
   let low = a < b ? a : b, high = a < b ? b : a
   return c < low ? low : (c > high ? high : c)
 }
 
-/// Heapsort: no recursion, no worst case.
+/// Quicksort that hands what it splits badly over to heapsort, and short stretches to insertion.
+///
+/// - Complexity: O(n log n).
 @inline(__always)
 func sortAscending<T: FixedWidthInteger>(_ values: UnsafeMutablePointer<T>, _ count: Int) {
+  sortStretch(values, count, 2 &* (Int.bitWidth &- count.leadingZeroBitCount))
+}
+
+/// - Parameter splits: How many are permitted before heapsort takes over.
+private func sortStretch<T: FixedWidthInteger>(
+  _ values: UnsafeMutablePointer<T>, _ count: Int, _ splits: Int
+) {
+  var values = values, count = count, splits = splits
+  while count > 16 {
+    if splits == 0 { return heapSort(values, count) }
+    splits &-= 1
+    let (left, right) = partition(values, 0, count &- 1)
+    // The longer part goes on here, so that calls nest only to the logarithm of the count.
+    if left &+ 1 < count &- right {
+      sortStretch(values, left &+ 1, splits)
+      values += right
+      count &-= right
+    } else {
+      sortStretch(values + right, count &- right, splits)
+      count = left &+ 1
+    }
+  }
+  var i = 1
+  while i < count {
+    let value = values[i]
+    var at = i
+    while at > 0 && values[at &- 1] > value {
+      values[at] = values[at &- 1]
+      at &-= 1
+    }
+    values[at] = value
+    i &+= 1
+  }
+}
+
+private func heapSort<T: FixedWidthInteger>(_ values: UnsafeMutablePointer<T>, _ count: Int) {
   var start = count / 2
   while start > 0 {
     start &-= 1
@@ -61,9 +153,7 @@ func sortAscending<T: FixedWidthInteger>(_ values: UnsafeMutablePointer<T>, _ co
   var end = count
   while end > 1 {
     end &-= 1
-    let top = values[0]
-    values[0] = values[end]
-    values[end] = top
+    swap(values, 0, end)
     siftDown(values, 0, end)
   }
 }

@@ -80,7 +80,7 @@ private struct Posting {
       query.beginRound(limit)
       posting.scan(query)
       #expect(query.take() == best.sorted(), "limit \(limit)")
-      #expect(query.take() == best.sorted(), "taking changes nothing")
+      #expect(query.take() == [], "what was handed out is not handed out again")
       for row in best { #expect(expected[row]!.value <= values[limit - 1] + 2 * widest) }
     }
   }
@@ -195,6 +195,32 @@ private struct Posting {
     #expect(query.take() == posting.blocks.flatMap(\.rows).sorted())
   }
 
+  /// However far each call reaches, together they hand out the candidates from the best one on.
+  @Test(arguments: KernelLevel.available)
+  func laterCallsGoOnWhereTheOneBeforeEnded(_ level: KernelLevel) {
+    let sample = SampleShape.all.first { $0.name == "product, even" }!
+    let codebook = SampleCodebook(level, sample)
+    let posting = Posting(codebook, rows: 300, seed: 54)
+    let query = SampleQuery(codebook, codebook.vectors(1, seed: 55))
+    for steps in [[1, 2, 3, 300], [150, 151, 299, 300], [10, 5, 10, 40, 300], [300, 300]] {
+      query.beginRound(300)
+      posting.scan(query)
+      let ranked = query.kept.enumerated().sorted {
+        ($0.element.estimate, $0.offset) < ($1.element.estimate, $1.offset)
+      }.map(\.element)
+      var done = 0
+      for n in steps {
+        let part = query.takeWithEstimates(n)
+        let expected = ranked[done..<max(done, n)].sorted { $0.row < $1.row }
+        #expect(part.rows == expected.map(\.row))
+        #expect(part.estimates == expected.map(\.estimate))
+        done = max(done, n)
+        #expect(
+          part.next == (n < done ? part.next : done < 300 ? ranked[done].estimate : .infinity))
+      }
+    }
+  }
+
   @Test(arguments: KernelLevel.available)
   func rowsTakenBeforeAreLeftOut(_ level: KernelLevel) {
     let sample = SampleShape.all.first { $0.name == "product, even" }!
@@ -209,8 +235,12 @@ private struct Posting {
       let present = all.filter { _ in numbers.below(10) < share }
       let absent = all.filter { _ in numbers.below(2) == 0 }.map { $0 + 1 }
       let taken = (present + absent).sorted()
+      query.beginRound(200)
+      posting.scan(query)
       #expect(query.take(without: taken) == all.filter { !present.contains($0) })
     }
+    query.beginRound(200)
+    posting.scan(query)
     #expect(query.take(without: all) == [])
   }
 

@@ -171,11 +171,16 @@ typedef struct wrvq_query
 	uint8_t    *WRVQ_NULLABLE product_table;	/* [m rounded up to even][16] */
 	float	   *WRVQ_NULLABLE scratch;
 	/* the round */
-	uint64_t   *WRVQ_NULLABLE candidate_keys;	/* [2*limit] estimate in order-preserving bits, slot */
-	uint64_t   *WRVQ_NULLABLE candidate_rows;	/* [2*limit] */
-	uint64_t   *WRVQ_NULLABLE candidate_scratch;	/* [2*limit] */
+	uint64_t   *WRVQ_NULLABLE candidate_keys;	/* [2*limit+32] estimate in order-preserving bits, slot */
+	uint64_t   *WRVQ_NULLABLE candidate_rows;	/* [2*limit+32] */
+	uint64_t   *WRVQ_NULLABLE candidate_scratch;	/* [2*limit+32] */
 	int64_t		limit;
 	int64_t		candidate_count;
+	/* the keys as query_take() ranks them: the best ranked_count come first; -1: not begun */
+	uint64_t   *WRVQ_NULLABLE candidate_ranked;	/* [2*limit+32] */
+	int64_t		ranked_count;
+	uint64_t   *WRVQ_NULLABLE ranked_bounds;	/* positions that the ranking has come by: see Selection.swift */
+	int64_t		ranked_bound_count;
 	int64_t		visited;		/* entries estimated since query_begin */
 } wrvq_query;
 
@@ -373,10 +378,10 @@ typedef struct wrvq_kernels
 	void		(*WRVQ_NONNULL query_scan_block) (wrvq_query *WRVQ_NONNULL query, uint32_t list,
 												  const uint8_t *WRVQ_NONNULL block, int32_t count);
 	/*
-	 * rows[n], estimates[n]: the round's best n candidates by row identifier,
-	 * each once, without those in taken[taken_count] (sorted).  Returns how
-	 * many.  *next: the least estimate that is not among them, +inf if none
-	 * was left out; what is asked for later may reach farther, up to limit.
+	 * rows[n], estimates[n]: the round's best n candidates, less those that its
+	 * earlier calls have handed out and those in taken[taken_count] (sorted), by
+	 * row identifier, each once.  Returns how many.  *next: the least estimate
+	 * that was not handed out, +inf if there is none.  n is at most limit.
 	 */
 	int64_t		(*WRVQ_NONNULL query_take) (wrvq_query *WRVQ_NONNULL query, int64_t n, const uint64_t *WRVQ_NULLABLE taken,
 											int64_t taken_count, uint64_t *WRVQ_NONNULL rows, float *WRVQ_NONNULL estimates,
