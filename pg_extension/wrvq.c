@@ -16,6 +16,7 @@
 PG_MODULE_MAGIC;
 
 wrvq_kernels		  wrvq_kernel;
+wrvq_code_kernels	  wrvq_code_kernel;
 wrvq_training_kernels wrvq_training;
 volatile sig_atomic_t wrvq_in_swift = 0;
 
@@ -58,11 +59,13 @@ static void
 choose_kernels(void)
 {
 	wrvq_kernels_base(&wrvq_kernel);
+	wrvq_code_kernels_base(&wrvq_code_kernel);
 	wrvq_training_base(&wrvq_training);
 #ifdef WRVQ_HAVE_V3
 	if (wrvq_cpu_is_v3() && getenv("WRVQ_FORCE_BASELINE") == NULL)
 	{
 		wrvq_kernels_v3(&wrvq_kernel);
+		wrvq_code_kernels_v3(&wrvq_code_kernel);
 		wrvq_training_v3(&wrvq_training);
 	}
 #endif

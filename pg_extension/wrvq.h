@@ -21,6 +21,7 @@
 #include "utils/tuplesort.h"
 
 #include "wrvqcompat.h"
+#include "wrvq_codes.h"
 #include "wrvq_kernels.h"
 #include "wrvq_training.h"
 
@@ -174,13 +175,16 @@ typedef struct WrvqSupport
 	const float *(*vector)(Datum datum, int *dimensions);
 	/* The operator's own value; NULL for types of other extensions, where the operator itself is called. */
 	double (*distance)(const float *a, const float *b, int dimensions);
-	/* The other way: a datum of the type, in the current memory context. */
+	/* The other way: a datum as queries are, in the current memory context. */
 	Datum (*datum)(const float *vector, int dimensions);
+	/* The type of queries, the operator's right operand; InvalidOid: that of the values. */
+	Oid query_type;
 } WrvqSupport;
 
 /* ---------- wrvq.c ---------- */
 
 extern wrvq_kernels			 wrvq_kernel;
+extern wrvq_code_kernels	 wrvq_code_kernel;
 extern wrvq_training_kernels wrvq_training;
 extern volatile sig_atomic_t wrvq_in_swift;
 
@@ -206,6 +210,7 @@ extern const char *WrvqCodebookOption(Relation index);
 extern const WrvqSupport *WrvqIndexSupport(Relation index);
 extern void				  WrvqIndexOperator(Relation index, FmgrInfo *function);
 extern const float		 *WrvqRealArray(Datum datum, int *dimensions);
+extern Datum			  WrvqRealDatum(const float *vector, int dimensions);
 extern void				  WrvqCheckFinite(const float *vector, int dimensions);
 extern void				  WrvqCheckDimensions(int expected, int dimensions);
 extern bool				  WrvqIsIndexable(const WrvqSupport *support, const float *vector, int dimensions);
@@ -244,10 +249,79 @@ extern WrvqCodebook *WrvqBindCodebook(const wrvq_shape *shape, char *image);
 extern WrvqCodebook *WrvqNewCodebook(const wrvq_shape *shape);
 extern void			 WrvqStoreCodebook(Relation index, WrvqMetaData *meta, const WrvqCodebook *codebook);
 
+/* ---------- wrvqcache.c ---------- */
+
+typedef enum WrvqCacheKind
+{
+	WRVQ_CACHED_CODEBOOK, /* WrvqCodebook by build_id */
+	WRVQ_CACHED_CODER	  /* WrvqCoder by identity */
+} WrvqCacheKind;
+
+extern void *WrvqFindCached(WrvqCacheKind kind, uint64 id);
+extern void *WrvqCache(WrvqCacheKind kind, uint64 id, void *value, MemoryContext context);
+
 /* ---------- wrvqcatalog.c ---------- */
+
+/* What a stored codebook looks like. */
+typedef struct WrvqStoredCodebook
+{
+	const char		*name;
+	const char		*schema; /* of the extension */
+	int				 dimensions;
+	int				 metric; /* wrvq_metric; -1: unknown */
+	float			 scale;
+	int				 sha256_bytes; /* 32, unless somebody wrote the row by hand */
+	uint8			 sha256[32];
+	int				 level_count;
+	wrvq_level_shape levels[WRVQ_LEVELS_MAX];
+	int32			 transform_blocks[WRVQ_LEVELS_MAX];
+} WrvqStoredCodebook;
+
+extern bool		   WrvqReadStored(const char *schema, const char *name, WrvqStoredCodebook *stored);
+extern bool		   WrvqReadStoredLevels(WrvqStoredCodebook *stored);
+extern float	  *WrvqStoredCodewords(const WrvqStoredCodebook *stored, int level);
+extern float	  *WrvqStoredTransform(const WrvqStoredCodebook *stored, int level);
+extern float	  *WrvqStoredWeights(const WrvqStoredCodebook *stored, int level);
+extern const char *WrvqMetricName(wrvq_metric metric);
+extern void		   WrvqCannotUseCodebook(const char *name, const char *detail) __attribute__((noreturn));
+
+/* ---------- wrvqadopt.c ---------- */
 
 extern WrvqCodebook *WrvqLoadCodebook(Relation index, int dimensions, uint8 *sha256);
 extern void			 WrvqReportNoCodebook(Relation index, int elevel);
+
+/* ---------- wrvqcoder.c ---------- */
+
+/* A stored codebook as values of type wrvq_code want it. */
+typedef struct WrvqCoder
+{
+	uint64	   identity; /* the first 8 bytes of its values */
+	char	  *name;
+	wrvq_coder view;
+	Size	   scratch_bytes; /* to encode or decode a value */
+} WrvqCoder;
+
+extern const WrvqCoder *WrvqCoderNamed(const char *name);
+extern const WrvqCoder *WrvqCoderOf(uint64 identity);
+extern void			   *WrvqAllocateAligned(MemoryContext context, Size bytes);
+
+/* ---------- wrvqcode.c ---------- */
+
+/* The first byte of a value; the others of its identity are the first ones of the codebook's SHA-256. */
+#define WRVQ_CODE_FORMAT 1
+
+/* A value of type wrvq_code, borrowed from a datum: the codebook's identity, then what wrvq_codes.h says. */
+typedef struct WrvqCodeValue
+{
+	uint64		 identity;
+	const uint8 *code; /* not aligned */
+	Size		 code_bytes;
+} WrvqCodeValue;
+
+extern WrvqCodeValue WrvqReadCode(Datum datum);
+extern void			 WrvqCheckCode(const WrvqCoder *coder, const WrvqCodeValue *value);
+extern void			 WrvqBadCode(const WrvqCoder *coder) __attribute__((noreturn));
+extern float		*WrvqDecode(const WrvqCoder *coder, const WrvqCodeValue *value, int levels, void *scratch);
 
 /* ---------- wrvqtrain.c ---------- */
 

@@ -1,32 +1,9 @@
-/* wrvqcodebook.c: an index's own copy of its codebook: on pages, and cached per backend. */
+/* wrvqcodebook.c: an index's own copy of its codebook: on pages, and in memory. */
 #include "wrvq.h"
 
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
-
-/*
- * Codebooks are cached by build, not by relation: a REINDEX makes a new build,
- * so a stale copy is never used.  The least recently used ones go when all
- * together exceed this.
- */
-#define CACHE_BYTES_MAX ((Size) 256 * 1024 * 1024)
-
-typedef struct CachedCodebook
-{
-	uint64		  build_id; /* key */
-	uint64		  last_used;
-	int			  pins; /* memory contexts that may point into it */
-	MemoryContext context;
-	Size		  bytes;
-	WrvqCodebook *codebook;
-} CachedCodebook;
-
-static HTAB	 *cache = NULL;
-static uint64 cache_clock = 0;
-static Size	  cache_bytes = 0;
 
 /* A codebook of a valid shape over an image, 64-byte aligned, in the current memory context. */
 WrvqCodebook *
@@ -126,75 +103,20 @@ WrvqReadCodebook(Relation index, const WrvqMetaData *meta)
 	return codebook;
 }
 
-static void
-evict(void)
-{
-	while (cache_bytes > CACHE_BYTES_MAX)
-	{
-		HASH_SEQ_STATUS status;
-		CachedCodebook *entry, *oldest = NULL;
-
-		hash_seq_init(&status, cache);
-		while ((entry = hash_seq_search(&status)) != NULL)
-			if (entry->pins == 0 && (oldest == NULL || entry->last_used < oldest->last_used))
-				oldest = entry;
-		if (oldest == NULL)
-			return;
-		cache_bytes -= oldest->bytes;
-		MemoryContextDelete(oldest->context);
-		hash_search(cache, &oldest->build_id, HASH_REMOVE, NULL);
-	}
-}
-
-static void
-unpin(void *argument)
-{
-	CachedCodebook *entry = hash_search(cache, argument, HASH_FIND, NULL);
-
-	if (entry != NULL)
-		entry->pins--;
-}
-
-/* Keeps the codebook until the current memory context is reset, which an error does too. */
-static WrvqCodebook *
-pin(CachedCodebook *entry)
-{
-	struct
-	{
-		MemoryContextCallback callback;
-		uint64				  build_id;
-	} *reset = palloc(sizeof(*reset));
-
-	reset->build_id = entry->build_id;
-	reset->callback.func = unpin;
-	reset->callback.arg = &reset->build_id;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, &reset->callback);
-	entry->pins++;
-	entry->last_used = ++cache_clock;
-	return entry->codebook;
-}
-
 /* The codebook of a trained index, valid until the current memory context is reset. */
 WrvqCodebook *
 WrvqGetCodebook(Relation index, const WrvqMetaData *meta)
 {
-	CachedCodebook *entry;
-	MemoryContext	context, caller;
-	WrvqCodebook   *codebook;
+	/* by build, not by relation: a REINDEX makes a new build, so a stale copy is never used */
+	WrvqCodebook *codebook = WrvqFindCached(WRVQ_CACHED_CODEBOOK, meta->build_id);
+	MemoryContext context, caller;
 
-	if (cache == NULL)
-	{
-		HASHCTL control = {.keysize = sizeof(uint64), .entrysize = sizeof(CachedCodebook), .hcxt = CacheMemoryContext};
-
-		cache = hash_create("wrvq codebooks", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
-	entry = hash_search(cache, &meta->build_id, HASH_FIND, NULL);
-	if (entry != NULL)
+	if (codebook != NULL)
 	{
 		/* whoever sizes something by the one uses it with the other */
-		if (memcmp(&entry->codebook->view.shape, &meta->shape, sizeof(wrvq_shape)) != 0)
+		if (memcmp(&codebook->view.shape, &meta->shape, sizeof(wrvq_shape)) != 0)
 			WrvqCorrupted(index, WRVQ_META_BLOCK, "its shape is not the one it had");
-		return pin(entry);
+		return codebook;
 	}
 
 	/* in a context of the caller's until it is whole, so that an error leaves nothing */
@@ -202,15 +124,5 @@ WrvqGetCodebook(Relation index, const WrvqMetaData *meta)
 	caller = MemoryContextSwitchTo(context);
 	codebook = WrvqReadCodebook(index, meta);
 	MemoryContextSwitchTo(caller);
-	MemoryContextSetParent(context, CacheMemoryContext);
-
-	entry = hash_search(cache, &meta->build_id, HASH_ENTER, NULL);
-	entry->codebook = codebook;
-	entry->context = context;
-	entry->pins = 0;
-	entry->bytes = MemoryContextMemAllocated(context, false);
-	cache_bytes += entry->bytes;
-	pin(entry);
-	evict();
-	return codebook;
+	return WrvqCache(WRVQ_CACHED_CODEBOOK, meta->build_id, codebook, context);
 }

@@ -51,7 +51,9 @@ WrvqBeginRerank(Relation index, Relation heap, const WrvqSupport *support)
 void
 WrvqRerankByOperator(WrvqReranker *reranker, FmgrInfo *function, Datum query)
 {
-	reranker->function = function;
+	/* with an fn_extra of its own, which goes with the scan's memory: a copied scan key would forget, not free it */
+	reranker->function = palloc(sizeof(FmgrInfo));
+	fmgr_info_copy(reranker->function, function, CurrentMemoryContext);
 	reranker->query = query;
 }
 

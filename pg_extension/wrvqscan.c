@@ -7,6 +7,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "catalog/pg_type_d.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/lsyscache.h"
@@ -126,6 +127,8 @@ wrvqendscan(IndexScanDesc scan)
 static void
 read_query(IndexScanDesc scan, WrvqScan *state)
 {
+	const float *(*read)(Datum datum, int *dimensions);
+
 	state->query_is_null = (scan->orderByData->sk_flags & SK_ISNULL) != 0;
 	if (state->query_is_null)
 	{
@@ -135,7 +138,8 @@ read_query(IndexScanDesc scan, WrvqScan *state)
 		return;
 	}
 	state->query_value = PointerGetDatum(PG_DETOAST_DATUM(scan->orderByData->sk_argument));
-	state->query = unconstify(float *, state->support->vector(state->query_value, &state->dimensions));
+	read = state->support->query_type == FLOAT4ARRAYOID ? WrvqRealArray : state->support->vector;
+	state->query = unconstify(float *, read(state->query_value, &state->dimensions));
 	if (state->meta.dimensions != 0)
 		WrvqCheckDimensions(state->meta.dimensions, state->dimensions);
 	WrvqCheckFinite(state->query, state->dimensions);

@@ -151,8 +151,8 @@ wrvq_cosine_distance(PG_FUNCTION_ARGS)
 
 /* ---------- operator class support ---------- */
 
-static Datum
-real_datum(const float *vector, int dimensions)
+Datum
+WrvqRealDatum(const float *vector, int dimensions)
 {
 	Size	   bytes = ARR_OVERHEAD_NONULLS(1) + sizeof(float) * dimensions;
 	ArrayType *array = palloc0(bytes);
@@ -166,10 +166,9 @@ real_datum(const float *vector, int dimensions)
 	return PointerGetDatum(array);
 }
 
-
-static const WrvqSupport real_l2_support = {WRVQ_L2, WrvqRealArray, l2_distance, real_datum};
-static const WrvqSupport real_ip_support = {WRVQ_IP, WrvqRealArray, negative_inner_product, real_datum};
-static const WrvqSupport real_cosine_support = {WRVQ_COSINE, WrvqRealArray, cosine_distance, real_datum};
+static const WrvqSupport real_l2_support = {WRVQ_L2, WrvqRealArray, l2_distance, WrvqRealDatum, InvalidOid};
+static const WrvqSupport real_ip_support = {WRVQ_IP, WrvqRealArray, negative_inner_product, WrvqRealDatum, InvalidOid};
+static const WrvqSupport real_cosine_support = {WRVQ_COSINE, WrvqRealArray, cosine_distance, WrvqRealDatum, InvalidOid};
 
 PG_FUNCTION_INFO_V1(wrvq_real_l2_support);
 Datum
@@ -202,8 +201,8 @@ WrvqIndexSupport(Relation index)
 void
 WrvqIndexOperator(Relation index, FmgrInfo *function)
 {
-	Oid type = index->rd_opcintype[0];
-	Oid member = get_opfamily_member(index->rd_opfamily[0], type, type, 1);
+	Oid type = index->rd_opcintype[0], query_type = WrvqIndexSupport(index)->query_type;
+	Oid member = get_opfamily_member(index->rd_opfamily[0], type, OidIsValid(query_type) ? query_type : type, 1);
 
 	if (!OidIsValid(member))
 		elog(ERROR, "operator class of index \"%s\" has no ordering operator", RelationGetRelationName(index));

@@ -134,6 +134,155 @@ CREATE TRIGGER wrvq_codebook_delete_levels AFTER DELETE ON wrvq_codebook
 SELECT pg_catalog.pg_extension_config_dump('wrvq_codebook', '');
 SELECT pg_catalog.pg_extension_config_dump('wrvq_codebook_level', '');
 
+-- vectors as codes of a stored codebook
+
+CREATE TYPE wrvq_code;
+
+CREATE FUNCTION wrvq_code_in(cstring) RETURNS wrvq_code
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_code_in(cstring) IS 'input of type wrvq_code';
+
+CREATE FUNCTION wrvq_code_out(wrvq_code) RETURNS cstring
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_code_out(wrvq_code) IS 'output of type wrvq_code';
+
+CREATE FUNCTION wrvq_code_recv(internal) RETURNS wrvq_code
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_code_recv(internal) IS 'binary input of type wrvq_code';
+
+CREATE FUNCTION wrvq_code_send(wrvq_code) RETURNS bytea
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_code_send(wrvq_code) IS 'binary output of type wrvq_code';
+
+-- external: codes cannot be compressed
+CREATE TYPE wrvq_code (
+	INPUT = wrvq_code_in, OUTPUT = wrvq_code_out, RECEIVE = wrvq_code_recv, SEND = wrvq_code_send, STORAGE = external
+);
+COMMENT ON TYPE wrvq_code IS 'a vector as codes and weights of a stored codebook';
+
+-- a value knows its codebook by the beginning of its SHA-256
+CREATE INDEX wrvq_codebook_identity ON wrvq_codebook (substr(sha256, 1, 7));
+
+CREATE FUNCTION wrvq_encode(codebook text, vector real[]) RETURNS wrvq_code
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION wrvq_encode(text, real[]) IS 'codes and weights of a vector';
+
+CREATE FUNCTION wrvq_decode(code wrvq_code) RETURNS real[]
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION wrvq_decode(wrvq_code) IS 'the vector that a code stands for';
+
+CREATE FUNCTION wrvq_decode(code wrvq_code, levels int) RETURNS real[]
+	AS 'MODULE_PATHNAME', 'wrvq_decode_levels' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION wrvq_decode(wrvq_code, int) IS 'the vector that the first levels of a code stand for';
+
+CREATE FUNCTION wrvq_l2_distance(wrvq_code, real[]) RETURNS float8
+	AS 'MODULE_PATHNAME', 'wrvq_code_vector_l2' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_l2_distance(wrvq_code, real[]) IS 'Euclidean distance';
+
+CREATE FUNCTION wrvq_l2_distance(real[], wrvq_code) RETURNS float8
+	AS 'MODULE_PATHNAME', 'wrvq_vector_code_l2' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_l2_distance(real[], wrvq_code) IS 'Euclidean distance';
+
+CREATE FUNCTION wrvq_l2_distance(wrvq_code, wrvq_code) RETURNS float8
+	AS 'MODULE_PATHNAME', 'wrvq_code_code_l2' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_l2_distance(wrvq_code, wrvq_code) IS 'Euclidean distance';
+
+CREATE FUNCTION wrvq_negative_inner_product(wrvq_code, real[]) RETURNS float8
+	AS 'MODULE_PATHNAME', 'wrvq_code_vector_ip' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_negative_inner_product(wrvq_code, real[]) IS 'negative inner product';
+
+CREATE FUNCTION wrvq_negative_inner_product(real[], wrvq_code) RETURNS float8
+	AS 'MODULE_PATHNAME', 'wrvq_vector_code_ip' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_negative_inner_product(real[], wrvq_code) IS 'negative inner product';
+
+CREATE FUNCTION wrvq_negative_inner_product(wrvq_code, wrvq_code) RETURNS float8
+	AS 'MODULE_PATHNAME', 'wrvq_code_code_ip' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_negative_inner_product(wrvq_code, wrvq_code) IS 'negative inner product';
+
+CREATE FUNCTION wrvq_cosine_distance(wrvq_code, real[]) RETURNS float8
+	AS 'MODULE_PATHNAME', 'wrvq_code_vector_cosine' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_cosine_distance(wrvq_code, real[]) IS 'cosine distance; NaN for a zero vector';
+
+CREATE FUNCTION wrvq_cosine_distance(real[], wrvq_code) RETURNS float8
+	AS 'MODULE_PATHNAME', 'wrvq_vector_code_cosine' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_cosine_distance(real[], wrvq_code) IS 'cosine distance; NaN for a zero vector';
+
+CREATE FUNCTION wrvq_cosine_distance(wrvq_code, wrvq_code) RETURNS float8
+	AS 'MODULE_PATHNAME', 'wrvq_code_code_cosine' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_cosine_distance(wrvq_code, wrvq_code) IS 'cosine distance; NaN for a zero vector';
+
+CREATE OPERATOR <-> (
+	LEFTARG = wrvq_code, RIGHTARG = real[], FUNCTION = wrvq_l2_distance, COMMUTATOR = '<->'
+);
+COMMENT ON OPERATOR <-> (wrvq_code, real[]) IS 'Euclidean distance';
+
+CREATE OPERATOR <-> (
+	LEFTARG = real[], RIGHTARG = wrvq_code, FUNCTION = wrvq_l2_distance, COMMUTATOR = '<->'
+);
+COMMENT ON OPERATOR <-> (real[], wrvq_code) IS 'Euclidean distance';
+
+CREATE OPERATOR <-> (
+	LEFTARG = wrvq_code, RIGHTARG = wrvq_code, FUNCTION = wrvq_l2_distance, COMMUTATOR = '<->'
+);
+COMMENT ON OPERATOR <-> (wrvq_code, wrvq_code) IS 'Euclidean distance';
+
+CREATE OPERATOR <#> (
+	LEFTARG = wrvq_code, RIGHTARG = real[], FUNCTION = wrvq_negative_inner_product, COMMUTATOR = '<#>'
+);
+COMMENT ON OPERATOR <#> (wrvq_code, real[]) IS 'negative inner product';
+
+CREATE OPERATOR <#> (
+	LEFTARG = real[], RIGHTARG = wrvq_code, FUNCTION = wrvq_negative_inner_product, COMMUTATOR = '<#>'
+);
+COMMENT ON OPERATOR <#> (real[], wrvq_code) IS 'negative inner product';
+
+CREATE OPERATOR <#> (
+	LEFTARG = wrvq_code, RIGHTARG = wrvq_code, FUNCTION = wrvq_negative_inner_product, COMMUTATOR = '<#>'
+);
+COMMENT ON OPERATOR <#> (wrvq_code, wrvq_code) IS 'negative inner product';
+
+CREATE OPERATOR <=> (
+	LEFTARG = wrvq_code, RIGHTARG = real[], FUNCTION = wrvq_cosine_distance, COMMUTATOR = '<=>'
+);
+COMMENT ON OPERATOR <=> (wrvq_code, real[]) IS 'cosine distance';
+
+CREATE OPERATOR <=> (
+	LEFTARG = real[], RIGHTARG = wrvq_code, FUNCTION = wrvq_cosine_distance, COMMUTATOR = '<=>'
+);
+COMMENT ON OPERATOR <=> (real[], wrvq_code) IS 'cosine distance';
+
+CREATE OPERATOR <=> (
+	LEFTARG = wrvq_code, RIGHTARG = wrvq_code, FUNCTION = wrvq_cosine_distance, COMMUTATOR = '<=>'
+);
+COMMENT ON OPERATOR <=> (wrvq_code, wrvq_code) IS 'cosine distance';
+
+CREATE FUNCTION wrvq_code_l2_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_code_l2_support(internal) IS 'support of operator class wrvq_code_l2_ops';
+
+CREATE FUNCTION wrvq_code_ip_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_code_ip_support(internal) IS 'support of operator class wrvq_code_ip_ops';
+
+CREATE FUNCTION wrvq_code_cosine_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_code_cosine_support(internal) IS 'support of operator class wrvq_code_cosine_ops';
+
+CREATE OPERATOR CLASS wrvq_code_l2_ops
+	DEFAULT FOR TYPE wrvq_code USING wrvq AS
+	OPERATOR 1 <-> (wrvq_code, real[]) FOR ORDER BY float_ops,
+	FUNCTION 1 wrvq_code_l2_support(internal);
+
+CREATE OPERATOR CLASS wrvq_code_ip_ops
+	FOR TYPE wrvq_code USING wrvq AS
+	OPERATOR 1 <#> (wrvq_code, real[]) FOR ORDER BY float_ops,
+	FUNCTION 1 wrvq_code_ip_support(internal);
+
+CREATE OPERATOR CLASS wrvq_code_cosine_ops
+	FOR TYPE wrvq_code USING wrvq AS
+	OPERATOR 1 <=> (wrvq_code, real[]) FOR ORDER BY float_ops,
+	FUNCTION 1 wrvq_code_cosine_support(internal);
+
 -- functions
 
 CREATE FUNCTION wrvq_version() RETURNS text

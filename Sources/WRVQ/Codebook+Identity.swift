@@ -2,17 +2,25 @@ import Foundation
 
 extension Codebook {
   /// SHA-256 over the canonical bytes: `wrvq-codebook-1`, dimensions, metric and scale, each
-  /// ended by a newline, then of each level the codewords and the transform's
-  /// blocks as little-endian halves, as the catalog stores them.
+  /// ended by a newline, then of each level a line of kind, codewords, pieces, their dimensions
+  /// (0 for a flat level), weight rule and weight bits, and the codewords, the transform's
+  /// blocks and the weights' values as little-endian halves, as the catalog stores them.
   public var sha256: Data {
     var hash = SHA256()
     hash.update("wrvq-codebook-1\n\(dimensions)\n\(metric.rawValue)\n\(scaleText)\n".utf8)
     for level in levels {
+      let shape =
+        switch level.kind {
+        case .flat(let count): "flat \(count) 0 0"
+        case .product(let pieces, let pieceDimensions): "product 16 \(pieces) \(pieceDimensions)"
+        }
+      hash.update("\(shape) \(level.weightRule.rawValue) \(level.weightBits)\n".utf8)
       hash.update(Halves.littleEndian(level.codewords))
       if let transform = level.transform {
         let blocks = TransformBlocks(dense: transform, dimensions: dimensions)
         hash.update(Halves.littleEndian(blocks.values))
       }
+      hash.update(Halves.littleEndian(level.weights ?? []))
     }
     return hash.finish()
   }

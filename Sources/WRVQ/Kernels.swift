@@ -30,6 +30,8 @@ public struct Kernels: Sendable {
   public let level: Level
   /// Distances, encoding, queries (wrvq_kernels.h).
   public let table: wrvq_kernels
+  /// Vectors as values of codes (wrvq_codes.h).
+  public let codes: wrvq_code_kernels
   /// Training (wrvq_training.h).
   public let training: wrvq_training_kernels
 
@@ -39,11 +41,15 @@ public struct Kernels: Sendable {
     self.level = level
     #if WRVQ_HAVE_V3
       if level == .v3 {
-        (table, training) = (filled(wrvq_kernels_v3), filled(wrvq_training_v3))
+        table = filled(wrvq_kernels_v3)
+        codes = filled(wrvq_code_kernels_v3)
+        training = filled(wrvq_training_v3)
         return
       }
     #endif
-    (table, training) = (filled(wrvq_kernels_base), filled(wrvq_training_base))
+    table = filled(wrvq_kernels_base)
+    codes = filled(wrvq_code_kernels_base)
+    training = filled(wrvq_training_base)
   }
 
   /// The levels that this machine supports, slowest first.

@@ -208,7 +208,7 @@ private func flatHalfNorms(
 /// - Parameters:
 ///   - products: `ceil16(count)`, anything in the padding.
 ///   - halfNorms: `ceil16(count)`, +∞ in the padding, which gives −∞ or no number.
-private func bestCode(
+func bestCode(
   _ products: FloatPointer, _ halfNorms: FloatPointer, _ normFactor: Float, _ count: Int
 ) -> Int {
   let minusFactor = Floats8(repeating: -normFactor)
@@ -235,7 +235,7 @@ private func bestCode(
 
 /// What half a codeword's squared length weighs when scores are products with the residual itself
 /// instead of its direction: nothing under `projection`, where only directions compete.
-@inline(__always) private func scoreNormFactor(_ rule: Int32, _ length: Float) -> Float {
+@inline(__always) func scoreNormFactor(_ rule: Int32, _ length: Float) -> Float {
   if rule == Int32(WRVQ_WEIGHT_PROJECTION.rawValue) { return 0 }
   return rule == Int32(WRVQ_WEIGHT_NORM.rawValue) ? length : 1
 }
@@ -306,7 +306,7 @@ private func pieceHalfNorms(_ l: wrvq_level_shape, _ s: EncoderScratch) {
 
 /// The codeword of one piece with the largest `⟨r,c⟩ − normFactor·½‖c‖²`; the lower one wins ties.
 @inline(__always)
-private func bestPieceCode(
+func bestPieceCode(
   _ r: FloatPointer, _ p: Int, _ codewords: FloatPointer, _ halfNorms: FloatPointer,
   _ normFactor: Float
 ) -> Int {
@@ -337,7 +337,7 @@ private func bestPieceCode(
 }
 
 /// Two 4-bit codes a byte, the even piece in the low nibble.
-private func storeNibbles(
+func storeNibbles(
   _ codes: UnsafePointer<UInt8>, _ pieces: Int, _ out: UnsafeMutablePointer<UInt8>
 ) {
   var piece = 0

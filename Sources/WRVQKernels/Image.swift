@@ -83,7 +83,16 @@ func imageBind(
 @inline(never)
 func imageSetTransform(_ codebook: UnsafeMutablePointer<wrvq_codebook>, _ rows: FloatPointer) {
   guard let packed = codebook.pointee.transform else { return }
-  let d = codebook.pointee.shape.d, b = codebook.pointee.shape.transformBlock
+  packBlocks(rows, codebook.pointee.shape.d, codebook.pointee.shape.transformBlock, packed)
+}
+
+/// Packs the diagonal blocks of a `d × d` matrix as halves, each on its own.
+///
+/// - Parameters:
+///   - rows: The blocks in sequence, each row-major.
+///   - b: Rows of a block; the last may have fewer.
+///   - packed: Output, `blockHalves(d, b)`.
+func packBlocks(_ rows: FloatPointer, _ d: Int, _ b: Int, _ packed: MutableHalfPointer) {
   var source = rows, out = packed
   var start = 0
   while start < d {
@@ -96,7 +105,7 @@ func imageSetTransform(_ codebook: UnsafeMutablePointer<wrvq_codebook>, _ rows: 
 }
 
 /// `pack` into halves.
-private func packHalves(_ rows: FloatPointer, _ s: Int, _ d: Int, _ packed: MutableHalfPointer) {
+func packHalves(_ rows: FloatPointer, _ s: Int, _ d: Int, _ packed: MutableHalfPointer) {
   var row = 0
   while row < ceil16(s) {
     let out = packed + ((row &>> 4) &* d &* 16 &+ (row & 15))
@@ -196,12 +205,19 @@ private func setListDefaults(
 func transformVector(
   _ codebook: UnsafePointer<wrvq_codebook>, _ x: FloatPointer, _ z: MutableFloatPointer
 ) {
-  let d = codebook.pointee.shape.d, b = codebook.pointee.shape.transformBlock
+  let d = codebook.pointee.shape.d
   guard let transform = codebook.pointee.transform else {
     z.update(from: x, count: d)
     return
   }
-  var packed = HalfPointer(transform)
+  blockProducts(transform, d, codebook.pointee.shape.transformBlock, x, z)
+}
+
+/// `z = M·x` for a matrix of packed diagonal blocks.
+func blockProducts(
+  _ matrix: HalfPointer, _ d: Int, _ b: Int, _ x: FloatPointer, _ z: MutableFloatPointer
+) {
+  var packed = matrix
   var start = 0
   while start < d {
     let size = start &+ b < d ? b : d &- start

@@ -61,10 +61,18 @@ func prepare(
 func scaleVector(
   _ codebook: UnsafePointer<wrvq_codebook>, _ x: FloatPointer, _ out: MutableFloatPointer
 ) -> wrvq_status {
-  let d = codebook.pointee.shape.d
+  scaleVector(
+    x, codebook.pointee.shape.d, by: codebook.pointee.shape.scale,
+    normalised: codebook.pointee.shape.metric == Int32(WRVQ_COSINE.rawValue), out)
+}
+
+/// `x·scale`, or `x·scale/‖x‖` if normalised.
+func scaleVector(
+  _ x: FloatPointer, _ d: Int, by scale: Float, normalised: Bool, _ out: MutableFloatPointer
+) -> wrvq_status {
   if firstNotFinite(x, d) >= 0 { return WRVQ_NOT_FINITE }
-  var factor = Double(codebook.pointee.shape.scale)
-  if codebook.pointee.shape.metric == Int32(WRVQ_COSINE.rawValue) {
+  var factor = Double(scale)
+  if normalised {
     // Double precision, so that no length under- or overflows.
     let squared = innerProductReference(x, x, d)
     if squared == 0 { return WRVQ_ZERO_VECTOR }

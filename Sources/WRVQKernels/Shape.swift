@@ -121,7 +121,11 @@ func blockLayout(
 
 /// Halves of the transform: each diagonal block packed on its own.
 func transformHalves(_ shape: UnsafePointer<wrvq_shape>) -> Int {
-  let d = shape.pointee.d, b = shape.pointee.transformBlock
+  blockHalves(shape.pointee.d, shape.pointee.transformBlock)
+}
+
+/// Halves of a `d × d` matrix of diagonal blocks of `b` rows; none for `b` = 0.
+func blockHalves(_ d: Int, _ b: Int) -> Int {
   if b == 0 { return 0 }
   var halves = 0
   var start = 0

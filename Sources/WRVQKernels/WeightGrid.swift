@@ -15,7 +15,10 @@ struct WeightGrid {
   let count: Int
 
   /// The value next to a weight; the lower one wins ties.
-  @inline(__always) func nearest(_ weight: Float) -> Float {
+  @inline(__always) func nearest(_ weight: Float) -> Float { values[nearestNumber(weight)] }
+
+  /// Which value that is.
+  @inline(__always) func nearestNumber(_ weight: Float) -> Int {
     var low = 0, high = count &- 1
     while low < high {
       let middle = (low &+ high) / 2
@@ -25,7 +28,7 @@ struct WeightGrid {
         high = middle
       }
     }
-    return values[low]
+    return low
   }
 
   /// Fits the values to weights by Lloyd's k-means, from their quantiles.

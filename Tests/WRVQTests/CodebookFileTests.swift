@@ -114,13 +114,19 @@ import Testing
   @Test func aCodebookIsIdentifiedByItsContents() throws {
     let codebook = sample()
     var canonical = Data("wrvq-codebook-1\n3\ncosine\n0.125\n".utf8)
-    for level in codebook.levels {
+    let lines = ["flat 2 0 0 one 16\n", "flat 1 0 0 norm 2\n", "product 16 2 2 projection 16\n"]
+    for (level, line) in zip(codebook.levels, lines) {
+      canonical += Data(line.utf8)
       canonical += Halves.littleEndian(level.codewords)
       canonical += Halves.littleEndian(level.transform ?? [])
+      canonical += Halves.littleEndian(level.weights ?? [])
     }
     var hash = SHA256()
     hash.update(canonical)
     #expect(codebook.sha256 == hash.finish())
+    var other = codebook
+    other.levels[1].weights![3] = 3  // what codes mean depends on the weights' values, too
+    #expect(other.sha256 != codebook.sha256)
   }
 
   @Test(

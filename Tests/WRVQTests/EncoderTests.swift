@@ -31,24 +31,8 @@ import WRVQ
   }
 
   @Test func blocksOfATransformWork() throws {
-    // Above 768 dimensions transforms come in blocks; here they turn pairs by a right angle.
-    let d = 770, block = 385
-    var transform = [Float](repeating: 0, count: d * d)
-    for i in 0..<d {
-      let j = i % block == block - 1 ? i : i % block % 2 == 0 ? i + 1 : i - 1
-      transform[i * d + j] = j < i ? -1 : 1
-    }
-    var numbers = TestNumbers(seed: 5)
-    let pieces = (d + 5) / 6
-    let codebook = Codebook(
-      dimensions: d, metric: .ip,
-      levels: [
-        Codebook.Level(kind: .flat(count: 2), weightRule: .one, codewords: numbers.halves(2 * d)),
-        Codebook.Level(
-          kind: .product(pieces: pieces, pieceDimensions: 6), weightRule: .projection,
-          codewords: numbers.halves(pieces * 96), transform: transform),
-      ])
-    let rows = EncoderSample.rows(3, dimensions: d)
+    let codebook = EncoderSample.blockCodebook()
+    let rows = EncoderSample.rows(3, dimensions: codebook.dimensions)
     EncoderTwin(codebook: codebook).check(try Self.encode(rows, codebook), of: rows)
   }
 
@@ -194,11 +178,5 @@ import WRVQ
         try Codebook.Decoder(codebook, levels: levels)
       }
     }
-  }
-}
-
-extension TestNumbers {
-  fileprivate mutating func halves(_ count: Int) -> [Float] {
-    normals(count).map(EncoderSample.half)
   }
 }

@@ -157,6 +157,28 @@ enum EncoderSample {
       ])
   }
 
+  /// One of a transform in two blocks.
+  static func blockCodebook() -> Codebook {
+    // Above 768 dimensions transforms come in blocks; here they turn pairs by a right angle.
+    let d = 770, block = 385
+    var transform = [Float](repeating: 0, count: d * d)
+    for i in 0..<d {
+      let j = i % block == block - 1 ? i : i % block % 2 == 0 ? i + 1 : i - 1
+      transform[i * d + j] = j < i ? -1 : 1
+    }
+    var numbers = TestNumbers(seed: 5)
+    let pieces = (d + 5) / 6
+    return Codebook(
+      dimensions: d, metric: .ip,
+      levels: [
+        Codebook.Level(
+          kind: .flat(count: 2), weightRule: .one, codewords: numbers.normals(2 * d).map(half)),
+        Codebook.Level(
+          kind: .product(pieces: pieces, pieceDimensions: 6), weightRule: .projection,
+          codewords: numbers.normals(pieces * 96).map(half), transform: transform),
+      ])
+  }
+
   /// A random orthogonal matrix, rounded to halves.
   static func rotation(_ d: Int, _ numbers: inout TestNumbers) -> [Float] {
     var rows: [[Double]] = []

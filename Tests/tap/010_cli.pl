@@ -121,7 +121,8 @@ is( sql(q(
 is( sql(q(
 	SELECT c.sha256 = sha256(
 		convert_to(format(E'wrvq-codebook-1\n%s\n%s\n%s\n', dimensions, metric, properties->>'scale'), 'UTF8')
-		|| (SELECT string_agg(codewords || coalesce(transform, ''), '' ORDER BY level)
+		|| (SELECT string_agg(convert_to(concat_ws(' ', kind, codeword_count, piece_count, piece_dimensions, weight, weight_bits) || E'\n', 'UTF8')
+				|| codewords || coalesce(transform, '') || coalesce(weights, ''), '' ORDER BY level)
 			FROM "odd Schema".wrvq_codebook_level l WHERE l.name = c.name))
 	FROM "odd Schema".wrvq_codebook c)),
 	't', 'its SHA-256 is that of its contents');

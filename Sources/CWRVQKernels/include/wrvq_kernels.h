@@ -50,7 +50,8 @@ typedef enum wrvq_status
 	WRVQ_MORE = 1,				/* not done yet: call again */
 	WRVQ_NOT_FINITE = 2,		/* a NaN or an infinity among the inputs */
 	WRVQ_ZERO_VECTOR = 3,		/* no direction: length zero under cosine */
-	WRVQ_BAD_SHAPE = 4			/* a shape outside the ranges below */
+	WRVQ_BAD_SHAPE = 4,			/* a shape outside the ranges below */
+	WRVQ_BAD_CODE = 5			/* a value that no vector is encoded as (wrvq_codes.h) */
 } wrvq_status;
 
 typedef enum wrvq_metric

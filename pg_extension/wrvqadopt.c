@@ -1,0 +1,130 @@
+/* wrvqadopt.c: an index takes a stored codebook for its own. */
+#include "wrvq.h"
+
+#include "executor/spi.h"
+#include "utils/lsyscache.h"
+
+static void
+fill_image(const WrvqStoredCodebook *stored, WrvqCodebook *codebook)
+{
+	const wrvq_shape *shape = &codebook->view.shape;
+	float			 *scratch = palloc(sizeof(float) * 2 * (shape->dimensions + 16));
+
+	/* the transform first: the other levels go into the space that it makes */
+	for (int i = 0; i < shape->level_count; i++)
+	{
+		float *transform = WrvqStoredTransform(stored, i);
+
+		if (transform == NULL)
+			continue;
+		SWIFT(wrvq_kernel.image_set_transform(&codebook->view, transform));
+		pfree(transform);
+	}
+	for (int i = 0; i < shape->level_count; i++)
+	{
+		float *rows = WrvqStoredCodewords(stored, i);
+
+		SWIFT(wrvq_kernel.image_set_level(&codebook->view, i, rows, scratch));
+		pfree(rows);
+	}
+}
+
+/* Compares what the index asks for with what the codebook is. */
+static void
+check_codebook(Relation index, const WrvqStoredCodebook *stored, int dimensions)
+{
+	wrvq_metric metric = WrvqIndexSupport(index)->metric;
+
+	if (dimensions > 0 && stored->dimensions != dimensions)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("codebook \"%s\" has %d dimensions, the indexed vectors have %d", stored->name,
+							   stored->dimensions, dimensions)));
+	if (stored->metric != (int) metric)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("codebook \"%s\" is trained for metric %s, the operator class is for %s", stored->name,
+							   WrvqMetricName(stored->metric), WrvqMetricName(metric)),
+						errhint("Train a codebook with --metric %s.", WrvqMetricName(metric))));
+	for (int i = 0; i < stored->level_count; i++)
+		if (stored->levels[i].kind == WRVQ_FLAT && stored->transform_blocks[i] != 0)
+			WrvqCannotUseCodebook(stored->name,
+								  psprintf("Level %d is flat and has a transform, which an index does not take.", i));
+}
+
+static void
+check_options(Relation index, const char *name, wrvq_shape *shape)
+{
+	WrvqOptions *options = WrvqGetOptions(index);
+	bool		 can_be_fuzzy = shape->level_count > 1 && shape->levels[1].kind == WRVQ_FLAT &&
+						shape->levels[1].codeword_count <= WRVQ_SUBLISTS_MAX;
+
+	if (options->lists != 0 && options->lists != shape->levels[0].codeword_count)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"lists\" is %d, but codebook \"%s\" has %d lists", options->lists, name,
+							   shape->levels[0].codeword_count),
+						errhint("Leave out \"lists\".")));
+	if (options->fuzzy_levels > 0 && !can_be_fuzzy)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"fuzzy_levels\" is %d, but level 1 of codebook \"%s\" cannot key sub-lists",
+							   options->fuzzy_levels, name)));
+	shape->fuzzy_levels = options->fuzzy_levels >= 0 ? options->fuzzy_levels : can_be_fuzzy;
+}
+
+/*
+ * There is no codebook of the name in the reloptions: an ERROR when rows wait
+ * for it, a WARNING on an empty table or while a dump is restored.
+ */
+void
+WrvqReportNoCodebook(Relation index, int elevel)
+{
+	ereport(elevel,
+			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("codebook \"%s\" does not exist", WrvqCodebookOption(index)),
+			 elevel >= ERROR
+				 ? errhint("Train one with \"wrvq train\", load one with \"wrvq load\", or leave out the option.")
+				 : errdetail("The index trains one of its own; REINDEX it once the codebook is there.")));
+}
+
+/*
+ * The codebook that the index's reloptions name, in the current memory context;
+ * NULL if there is none of that name.  dimensions 0 takes the codebook's.
+ */
+WrvqCodebook *
+WrvqLoadCodebook(Relation index, int dimensions, uint8 *sha256)
+{
+	MemoryContext	   caller = CurrentMemoryContext, spi;
+	WrvqStoredCodebook stored;
+	WrvqCodebook	  *codebook;
+	wrvq_shape		   shape = {0};
+	wrvq_status		   status;
+
+	SPI_connect();
+	if (!WrvqReadStored(get_namespace_name(get_func_namespace(index->rd_amhandler)), WrvqCodebookOption(index),
+						&stored) ||
+		!WrvqReadStoredLevels(&stored))
+	{
+		SPI_finish();
+		return NULL;
+	}
+	check_codebook(index, &stored, dimensions);
+	shape.dimensions = stored.dimensions;
+	shape.metric = stored.metric;
+	shape.scale = stored.scale;
+	shape.level_count = stored.level_count;
+	memcpy(shape.levels, stored.levels, sizeof(shape.levels));
+	for (int i = 0; i < stored.level_count; i++)
+		if (stored.transform_blocks[i] != 0)
+			shape.transform_block_dimensions = stored.transform_blocks[i];
+	check_options(index, stored.name, &shape);
+	SWIFT(status = wrvq_kernel.shape_check(&shape));
+	if (status != WRVQ_OK)
+		WrvqCannotUseCodebook(stored.name,
+							  "An index takes a flat level of weight one, then flat levels, then at most one product"
+							  " level; an entry may have 252 bytes.");
+	memcpy(sha256, stored.sha256, sizeof(stored.sha256));
+
+	spi = MemoryContextSwitchTo(caller);
+	codebook = WrvqNewCodebook(&shape);
+	MemoryContextSwitchTo(spi);
+	fill_image(&stored, codebook);
+	SPI_finish();
+	return codebook;
+}
