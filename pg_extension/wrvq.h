@@ -19,6 +19,9 @@
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 #include "utils/tuplesort.h"
+#if PG_VERSION_NUM >= 170000
+#include "storage/read_stream.h"
+#endif
 
 #include "wrvqcompat.h"
 #include "wrvq_codes.h"
@@ -239,7 +242,8 @@ extern BlockNumber	   WrvqDirectoryBlock(const WrvqMetaData *meta, uint32 list);
 extern void			   WrvqReadListEntry(Relation index, const WrvqMetaData *meta, uint32 list, WrvqListEntry *entry);
 extern uint64		   WrvqRowFromTid(ItemPointer tid);
 extern void			   WrvqTidFromRow(uint64 row, ItemPointer tid);
-extern void			   WrvqCorrupted(Relation index, BlockNumber block, const char *what) __attribute__((noreturn));
+#define WrvqBlockFromRow(row) ((BlockNumber) ((row) >> 16))
+extern void WrvqCorrupted(Relation index, BlockNumber block, const char *what) __attribute__((noreturn));
 
 /* ---------- wrvqcodebook.c ---------- */
 
@@ -498,6 +502,39 @@ extern IndexScanDesc wrvqbeginscan(Relation index, int nkeys, int norderbys);
 extern void			 wrvqrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);
 extern bool			 wrvqgettuple(IndexScanDesc scan, ScanDirection direction);
 extern void			 wrvqendscan(IndexScanDesc scan);
+
+/* ---------- wrvqreadahead.c ---------- */
+
+/* Requests for pages that somebody else will read. */
+typedef struct WrvqReadAhead
+{
+	Relation		   relation;
+	const BlockNumber *blocks; /* [count] */
+	int64			   count;
+	int64			   requested; /* of them */
+	int64			   distance;  /* how far ahead */
+	int64			   misses;	  /* pages that the backend had read before */
+} WrvqReadAhead;
+
+/* Pages read one after another: 17 and later have the server's read streams. */
+typedef struct WrvqPageStream
+{
+#if PG_VERSION_NUM >= 170000
+	ReadStream		  *stream;
+	const BlockNumber *blocks; /* [count] */
+	int64			   count;
+	int64			   requested;
+#else
+	WrvqReadAhead ahead;
+	int64		  next;
+#endif
+} WrvqPageStream;
+
+extern void	  WrvqBeginReadAhead(WrvqReadAhead *ahead, Relation relation, const BlockNumber *blocks, int64 count);
+extern void	  WrvqReadAheadAt(WrvqReadAhead *ahead, int64 i);
+extern void	  WrvqBeginPages(WrvqPageStream *pages, Relation relation, const BlockNumber *blocks, int64 count);
+extern Buffer WrvqNextPage(WrvqPageStream *pages, Buffer buffer);
+extern void	  WrvqEndPages(WrvqPageStream *pages);
 
 /* ---------- wrvqrerank.c ---------- */
 

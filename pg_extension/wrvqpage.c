@@ -320,5 +320,5 @@ WrvqRowFromTid(ItemPointer tid)
 void
 WrvqTidFromRow(uint64 row, ItemPointer tid)
 {
-	ItemPointerSet(tid, (BlockNumber) (row >> 16), (OffsetNumber) (row & 0xFFFF));
+	ItemPointerSet(tid, WrvqBlockFromRow(row), (OffsetNumber) (row & 0xFFFF));
 }

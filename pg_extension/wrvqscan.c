@@ -245,6 +245,12 @@ add_error(WrvqScan *state, double distance, float estimate)
 static void
 rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float *estimates, int64 count)
 {
+	BlockNumber	 *blocks = palloc_extended(sizeof(BlockNumber) * Max(count, 1), MCXT_ALLOC_HUGE);
+	WrvqReadAhead ahead;
+
+	for (int64 i = 0; i < count; i++)
+		blocks[i] = WrvqBlockFromRow(rows[i]);
+	WrvqBeginReadAhead(&ahead, scan->heapRelation, blocks, count);
 	if (state->result_count + count > state->result_capacity)
 	{
 		state->result_capacity = Max(2 * state->result_capacity, state->result_count + count);
@@ -257,6 +263,7 @@ rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float
 		ScanResult *result = &state->results[state->result_count];
 
 		CHECK_FOR_INTERRUPTS();
+		WrvqReadAheadAt(&ahead, i);
 		if (!WrvqRerank(state->reranker, rows[i], scan->xs_snapshot, state->query, state->dimensions,
 						&result->distance))
 			continue;
@@ -270,6 +277,7 @@ rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float
 		result->row = rows[i];
 		state->result_count++;
 	}
+	pfree(blocks);
 }
 
 /* Adds rows, sorted, to those that were reranked. */

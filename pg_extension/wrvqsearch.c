@@ -144,11 +144,18 @@ choose_sublists(WrvqSearch *search, const uint32 *lists, int count, int *bytes_p
 	return chosen;
 }
 
-/* Scans a set of lists in order of number: neighbours share directory and posting pages. */
+/*
+ * Scans a set of lists in order of number: neighbours share directory and
+ * posting pages.  Where each list begins is read ahead; most end on that page.
+ */
 static void
 scan_lists(WrvqSearch *search, const uint32 *lists, int count, bool whole)
 {
 	WrvqListEntry *entries = palloc_extended(sizeof(WrvqListEntry) * Max(count, 1), MCXT_ALLOC_HUGE);
+	BlockNumber	  *heads = palloc_extended(sizeof(BlockNumber) * Max(count, 1), MCXT_ALLOC_HUGE);
+	BlockNumber	   head = InvalidBlockNumber;
+	int			   head_count = 0;
+	WrvqPageStream pages;
 	Buffer		   buffer = InvalidBuffer;
 	int			   bytes_per_list = 0;
 	uint8		  *chosen = whole ? NULL : choose_sublists(search, lists, count, &bytes_per_list);
@@ -163,9 +170,23 @@ scan_lists(WrvqSearch *search, const uint32 *lists, int count, bool whole)
 		UnlockReleaseBuffer(directory);
 	}
 	for (int i = 0; i < count; i++)
+		if (entries[i].head.block != InvalidBlockNumber && entries[i].head.block != head)
+			heads[head_count++] = head = entries[i].head.block;
+	WrvqBeginPages(&pages, search->index, heads, head_count);
+	head = InvalidBlockNumber;
+	for (int i = 0; i < count; i++)
+	{
+		if (entries[i].head.block == InvalidBlockNumber)
+			continue;
+		if (entries[i].head.block != head)
+			buffer = WrvqNextPage(&pages, buffer);
+		head = entries[i].head.block;
 		buffer = scan_list(search, lists[i], &entries[i], chosen == NULL ? NULL : chosen + i * bytes_per_list, buffer);
+	}
+	WrvqEndPages(&pages);
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
+	pfree(heads);
 	if (chosen != NULL)
 		pfree(chosen);
 	pfree(entries);
