@@ -170,6 +170,10 @@ typedef struct WrvqCodebook
 	char		 *image;
 } WrvqCodebook;
 
+/* What an operator of an operator class is for. */
+#define WRVQ_ORDER_STRATEGY	 1 /* orders by distance */
+#define WRVQ_SPHERE_STRATEGY 2 /* is a vector in a sphere? */
+
 /* What support function 1 of an operator class returns. */
 typedef struct WrvqSupport
 {
@@ -212,11 +216,43 @@ extern const char *WrvqCodebookOption(Relation index);
 
 extern const WrvqSupport *WrvqIndexSupport(Relation index);
 extern void				  WrvqIndexOperator(Relation index, FmgrInfo *function);
+extern Oid				  WrvqOrderOperator(Oid family, Oid type, const WrvqSupport *support);
+extern const float		 *WrvqReadQuery(const WrvqSupport *support, Datum datum, int *dimensions);
 extern const float		 *WrvqRealArray(Datum datum, int *dimensions);
 extern Datum			  WrvqRealDatum(const float *vector, int dimensions);
 extern void				  WrvqCheckFinite(const float *vector, int dimensions);
 extern void				  WrvqCheckDimensions(int expected, int dimensions);
 extern bool				  WrvqIsIndexable(const WrvqSupport *support, const float *vector, int dimensions);
+
+/* ---------- wrvqsphere.c ---------- */
+
+/* A value of SQL type wrvq_sphere. */
+typedef struct WrvqSphere
+{
+	const float *center; /* borrowed from the value, or made */
+	int			 dimensions;
+	double		 radius; /* never NaN */
+} WrvqSphere;
+
+extern bool WrvqReadSphere(Datum datum, WrvqSphere *sphere);
+
+/* ---------- wrvqrange.c ---------- */
+
+/* What confines a scan. */
+typedef struct WrvqRange
+{
+	bool		 is_empty;		 /* NULL: compares as unknown with every row */
+	bool		 is_one_of_many; /* there are other spheres, which are not looked at */
+	Datum		 center_value;	 /* of the indexed type */
+	const float *center;		 /* [dimensions] */
+	int			 dimensions;
+	double		 radius;
+} WrvqRange;
+
+extern WrvqRange *WrvqReadRange(IndexScanDesc scan, const WrvqSupport *support, const WrvqMetaData *meta);
+extern bool		  WrvqIsCenter(const WrvqRange *range, const float *vector, int dimensions);
+extern double	  WrvqRangeBound(const WrvqRange *range, const WrvqMetaData *meta, const wrvq_query *query, double mean,
+								 double deviation);
 
 /* ---------- wrvqpage.c ---------- */
 
@@ -494,6 +530,8 @@ typedef struct WrvqCandidates
 extern WrvqSearch	 *WrvqBeginSearch(Relation index, const WrvqMetaData *meta, const float *vector);
 extern WrvqCandidates WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken,
 									  int64 taken_count);
+extern WrvqCandidates WrvqSearchWithin(WrvqSearch *search, int probes, float bound, const uint64 *taken,
+									   int64 taken_count);
 extern void WrvqSearchPlaces(WrvqSearch *search, int probes, int64 limit, const uint64 *rows, int count, int64 *places);
 
 /* ---------- wrvqscan.c ---------- */

@@ -8,6 +8,11 @@
  */
 #include "wrvq.h"
 
+#include <math.h>
+
+/* the least number that does not round to a half */
+#define HALF_OVERFLOW 65520.0f
+
 typedef struct PgvectorHeader
 {
 	int32 varlena;
@@ -82,6 +87,11 @@ halfvec_datum(const float *vector, int dimensions)
 {
 	PgvectorHeader *header = new_value(sizeof(uint16), dimensions);
 
+	/* pgvector refuses them too; the kernel would take the largest half */
+	for (int i = 0; i < dimensions; i++)
+		if (fabsf(vector[i]) >= HALF_OVERFLOW)
+			ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+							errmsg("vector element %d is out of range for type halfvec: %g", i + 1, vector[i])));
 	SWIFT(wrvq_kernel.float_to_half(vector, (uint16 *) (header + 1), dimensions));
 	return PointerGetDatum(header);
 }

@@ -7,7 +7,6 @@
 #include <float.h>
 #include <math.h>
 
-#include "catalog/pg_type_d.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/lsyscache.h"
@@ -16,6 +15,10 @@
 /* how much farther each round reaches */
 #define REACH_GROWTH  1.5
 #define PROBES_GROWTH 4
+
+/* rows that the lists of the first round support in a sphere, of which some may be missed; the least by which lists grow */
+#define ROWS_OF_FIRST_SPHERE 8
+#define RANGE_PROBES_GROWTH	 2
 
 /* the first round supports the ten neighbours that WrvqRerankDepth() and WrvqProbes() are for, and a row that asks */
 #define ROWS_OF_FIRST_ROUND 11
@@ -37,6 +40,8 @@ typedef struct WrvqScan
 	int				   dimensions;
 	bool			   query_is_null;
 	WrvqSearch		  *search; /* NULL: untrained */
+	WrvqRange		  *range;  /* NULL: rows are wanted at any distance */
+	bool			   is_ordered;
 
 	/* the round */
 	int		round;		 /* -1: none yet */
@@ -54,6 +59,7 @@ typedef struct WrvqScan
 	int64  errors;
 	double error_mean;
 	double error_squares;
+	int64  inside; /* rows of lists that are in range */
 
 	/* reranked rows, by distance; those from next are not returned yet */
 	ScanResult *results;
@@ -127,8 +133,6 @@ wrvqendscan(IndexScanDesc scan)
 static void
 read_query(IndexScanDesc scan, WrvqScan *state)
 {
-	const float *(*read)(Datum datum, int *dimensions);
-
 	state->query_is_null = (scan->orderByData->sk_flags & SK_ISNULL) != 0;
 	if (state->query_is_null)
 	{
@@ -138,11 +142,55 @@ read_query(IndexScanDesc scan, WrvqScan *state)
 		return;
 	}
 	state->query_value = PointerGetDatum(PG_DETOAST_DATUM(scan->orderByData->sk_argument));
-	read = state->support->query_type == FLOAT4ARRAYOID ? WrvqRealArray : state->support->vector;
-	state->query = unconstify(float *, read(state->query_value, &state->dimensions));
+	state->query = unconstify(float *, WrvqReadQuery(state->support, state->query_value, &state->dimensions));
 	if (state->meta.dimensions != 0)
 		WrvqCheckDimensions(state->meta.dimensions, state->dimensions);
 	WrvqCheckFinite(state->query, state->dimensions);
+}
+
+/* Were all lists asked for?  Then nothing may be missed. */
+static bool
+is_exhaustive(const WrvqScan *state)
+{
+	return state->meta.is_trained && (uint32) wrvq_probes >= state->meta.list_count;
+}
+
+/*
+ * What a scan looks for.  In order of distance from the centre of its sphere,
+ * it ends at the radius.  In any other order, the whole sphere is searched and
+ * the executor sorts: it is told nothing but that every distance is above
+ * -infinity.
+ */
+static void
+read_conditions(IndexScanDesc scan, WrvqScan *state)
+{
+	state->range = WrvqReadRange(scan, state->support, &state->meta);
+	state->is_ordered = scan->numberOfOrderBys > 0;
+	state->query_is_null = false;
+	if (state->range != NULL && state->range->is_empty)
+		return;
+	if (state->is_ordered)
+		read_query(scan, state);
+	if (state->range == NULL)
+		return;
+	state->is_ordered = state->is_ordered && !state->query_is_null && !is_exhaustive(state) &&
+						WrvqIsCenter(state->range, state->query, state->dimensions);
+	state->query_value = state->range->center_value;
+	state->query = unconstify(float *, state->range->center);
+	state->dimensions = state->range->dimensions;
+}
+
+static void
+begin_rerank(IndexScanDesc scan, WrvqScan *state)
+{
+	state->reranker = WrvqBeginRerank(scan->indexRelation, scan->heapRelation, state->support);
+	if (state->support->distance == NULL)
+	{
+		FmgrInfo function;
+
+		WrvqIndexOperator(scan->indexRelation, &function);
+		WrvqRerankByOperator(state->reranker, &function, state->query_value);
+	}
 }
 
 static void
@@ -150,16 +198,19 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 {
 	MemoryContext caller = MemoryContextSwitchTo(state->context);
 
-	if (scan->numberOfOrderBys != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("a wrvq index is scanned in order of one distance")));
+	if (scan->numberOfOrderBys > 1 || scan->numberOfOrderBys + scan->numberOfKeys == 0)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a wrvq index is scanned in order of one distance, or within a sphere")));
 	pgstat_count_index_scan(scan->indexRelation);
 	WrvqReadMeta(scan->indexRelation, &state->meta);
-	read_query(scan, state);
-	state->search = state->meta.is_trained ? WrvqBeginSearch(scan->indexRelation, &state->meta, state->query) : NULL;
-	state->reranker = WrvqBeginRerank(scan->indexRelation, scan->heapRelation, state->support);
-	if (state->support->distance == NULL)
-		WrvqRerankByOperator(state->reranker, &scan->orderByData->sk_func, state->query_value);
+	state->search = NULL;
+	read_conditions(scan, state);
+	if (state->range == NULL || !state->range->is_empty)
+	{
+		if (state->meta.is_trained)
+			state->search = WrvqBeginSearch(scan->indexRelation, &state->meta, state->query);
+		begin_rerank(scan, state);
+	}
 	state->exhausted = false;
 	state->taken = NULL;
 	state->taken_count = 0;
@@ -168,6 +219,7 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 	state->last_distance = -DBL_MAX;
 	state->returned = state->latecomers = state->errors = 0;
 	state->error_mean = state->error_squares = 0;
+	state->inside = 0;
 	state->next_estimate = INFINITY;
 	state->visited_all = false;
 	MemoryContextSwitchTo(caller);
@@ -179,8 +231,9 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 static void
 plan_round(WrvqScan *state)
 {
-	int	  lists = state->meta.is_trained ? (int) state->meta.list_count : 0;
-	int64 bound = wrvq_max_scan_tuples > 0 ? wrvq_max_scan_tuples : INT64_MAX / 64;
+	int lists = state->meta.is_trained ? (int) state->meta.list_count : 0;
+	/* a sphere bounds its scan itself */
+	int64 bound = wrvq_max_scan_tuples > 0 && state->range == NULL ? wrvq_max_scan_tuples : INT64_MAX / 64;
 
 	if (state->round == 0)
 	{
@@ -269,7 +322,13 @@ rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float
 			continue;
 		if (estimates != NULL)
 			add_error(state, result->distance, estimates[i]);
-		if (result->distance < state->last_distance)
+		if (!state->is_ordered)
+		{
+			if (!(result->distance <= state->range->radius))
+				continue;
+			state->inside += estimates != NULL;
+		}
+		else if (result->distance < state->last_distance)
 		{
 			state->latecomers++;
 			continue;
@@ -308,12 +367,50 @@ rerank_pending(IndexScanDesc scan, WrvqScan *state)
 	take_rows(state, rows, kept);
 }
 
+static double
+error_deviation(const WrvqScan *state)
+{
+	return state->errors > 1 ? sqrt(state->error_squares / (state->errors - 1)) : 0;
+}
+
+/* The estimate up to which a candidate may be in range. */
+static double
+range_bound(const WrvqScan *state)
+{
+	return is_exhaustive(state) ? INFINITY
+								: WrvqRangeBound(state->range, &state->meta, state->search->query, state->error_mean,
+												 error_deviation(state));
+}
+
+/*
+ * The lists to visit for as many rows as were found in range: what was measured
+ * for ten neighbours holds for ten; more rows, farther away, are in more lists.
+ */
+static int
+range_probes(const WrvqScan *state)
+{
+	double wanted = ceil((double) state->first_probes * state->inside / ROWS_OF_FIRST_SPHERE);
+
+	if (wanted <= state->probes)
+		return state->probes;
+	return (int) Min(Max(wanted, RANGE_PROBES_GROWTH * (double) state->probes), state->meta.list_count);
+}
+
+/* Candidates of the lists in reach that are new. */
+static WrvqCandidates
+find_candidates(WrvqScan *state)
+{
+	if (state->is_ordered || state->round == 0)
+		return WrvqSearchLists(state->search, state->probes, state->reach, state->taken, state->taken_count);
+	state->probes = range_probes(state);
+	return WrvqSearchWithin(state->search, state->probes, range_bound(state), state->taken, state->taken_count);
+}
+
 /* Searches the lists in reach and reranks the candidates that are new. */
 static void
 search_lists(IndexScanDesc scan, WrvqScan *state)
 {
-	WrvqCandidates found =
-		WrvqSearchLists(state->search, state->probes, state->reach, state->taken, state->taken_count);
+	WrvqCandidates found = find_candidates(state);
 
 	rerank_rows(scan, state, found.rows, found.estimates, found.count);
 	take_rows(state, found.rows, found.count);
@@ -321,6 +418,9 @@ search_lists(IndexScanDesc scan, WrvqScan *state)
 	state->visited_all = found.visited_all;
 	if (found.visited_all && isinf(found.next))
 		state->exhausted = true;
+	if (!state->is_ordered)
+		state->exhausted =
+			!(found.next <= range_bound(state) && !isinf(found.next)) && range_probes(state) == state->probes;
 	pfree(found.rows);
 	pfree(found.estimates);
 }
@@ -333,9 +433,7 @@ search_lists(IndexScanDesc scan, WrvqScan *state)
 static double
 supported_distance(const WrvqScan *state)
 {
-	double deviation = state->errors > 1 ? sqrt(state->error_squares / (state->errors - 1)) : 0;
-
-	return state->next_estimate + state->error_mean - WrvqDeviations() * deviation;
+	return state->next_estimate + state->error_mean - WrvqDeviations() * error_deviation(state);
 }
 
 /* How many of the sorted results the round supports in their order, beside those that were returned. */
@@ -345,7 +443,7 @@ supported_results(const WrvqScan *state)
 	int64  most = state->result_count, rows = 0;
 	double limit;
 
-	if (state->exhausted || (state->round == 0 && wrvq_rerank > 0))
+	if (!state->is_ordered || state->exhausted || (state->round == 0 && wrvq_rerank > 0))
 		return most;
 	/* neighbours farther away are in more lists */
 	if (!state->visited_all)
@@ -373,21 +471,23 @@ run_round(IndexScanDesc scan, WrvqScan *state)
 	int64		  returned = state->next;
 
 	state->round++;
-	plan_round(state);
+	if (state->is_ordered || state->round == 0)
+		plan_round(state);
 	if (state->round == 0)
 		rerank_pending(scan, state);
 	if (state->search != NULL)
 		search_lists(scan, state);
 	else
 		state->exhausted = true;
-	if (!wrvq_iterative_scan)
+	if (!wrvq_iterative_scan && state->range == NULL)
 		state->exhausted = true;
 
 	/* what was returned is not needed any more */
 	state->result_count -= returned;
 	memmove(state->results, state->results + returned, state->result_count * sizeof(ScanResult));
 	state->next = 0;
-	sort_results(state->results, state->result_count);
+	if (state->is_ordered)
+		sort_results(state->results, state->result_count);
 	state->returned += returned;
 	state->depth = supported_results(state);
 	MemoryContextSwitchTo(caller);
@@ -402,18 +502,27 @@ wrvqgettuple(IndexScanDesc scan, ScanDirection direction)
 	Assert(ScanDirectionIsForward(direction));
 	if (state->round < 0)
 		start_scan(scan, state);
+	if (state->range != NULL && state->range->is_empty)
+		return false;
 	while (state->next >= state->depth)
 	{
 		if (state->round >= 0 && state->exhausted)
 			return false;
 		run_round(scan, state);
 	}
-	result = &state->results[state->next++];
-	state->last_distance = result->distance;
+	result = &state->results[state->next];
+	if (state->range != NULL && !(result->distance <= state->range->radius))
+		return false;
+	state->next++;
 	WrvqTidFromRow(result->row, &scan->xs_heaptid);
-	scan->xs_recheck = false;
-	scan->xs_recheckorderby = false;
-	scan->xs_orderbyvals[0] = Float8GetDatum(result->distance);
-	scan->xs_orderbynulls[0] = state->query_is_null;
+	scan->xs_recheck = state->range != NULL && state->range->is_one_of_many;
+	if (state->is_ordered)
+		state->last_distance = result->distance;
+	if (scan->numberOfOrderBys > 0)
+	{
+		scan->xs_recheckorderby = !state->is_ordered;
+		scan->xs_orderbyvals[0] = Float8GetDatum(state->is_ordered ? result->distance : -INFINITY);
+		scan->xs_orderbynulls[0] = state->is_ordered && state->query_is_null;
+	}
 	return true;
 }

@@ -5,6 +5,8 @@
  */
 #include "wrvq.h"
 
+#include <math.h>
+
 #include "miscadmin.h"
 
 /* the best lists are visited first, so that most later entries miss the threshold */
@@ -19,6 +21,10 @@
 
 /* candidates kept for each one that a later round asks for */
 #define CANDIDATES_KEPT 32
+
+/* candidates kept where all up to a bound are wanted, and how many more if those were too few */
+#define WITHIN_LIMIT_MIN	1000
+#define WITHIN_LIMIT_GROWTH 8
 
 /* Prepares the query in the current memory context, where everything about the search stays. */
 WrvqSearch *
@@ -223,6 +229,20 @@ candidates_kept(int64 reach)
 	return wrvq_max_scan_tuples > 0 ? Min(kept, Max(reach, wrvq_max_scan_tuples)) : kept;
 }
 
+/* The best reach candidates of the lists visited last that are new. */
+static WrvqCandidates
+take_candidates(WrvqSearch *search, int64 reach, const uint64 *taken, int64 taken_count)
+{
+	WrvqCandidates found;
+
+	found.rows = palloc_extended(sizeof(uint64) * Max(reach, 1), MCXT_ALLOC_HUGE);
+	found.estimates = palloc_extended(sizeof(float) * Max(reach, 1), MCXT_ALLOC_HUGE);
+	SWIFT(found.count = wrvq_kernel.query_take(search->query, reach, taken, taken_count, found.rows, found.estimates,
+											   &found.next));
+	found.visited_all = (uint32) search->probes == search->meta->list_count;
+	return found;
+}
+
 /*
  * The best reach candidates of the best probes lists, without those among
  * taken[taken_count]: rows and estimates, both in order of row identifier.
@@ -233,19 +253,36 @@ WrvqCandidates
 WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken, int64 taken_count)
 {
 	/* no more than the index has room for */
-	int64		   most = search->slots_max * WRVQ_BLOCK_ENTRIES + 1;
-	WrvqCandidates found;
+	int64 most = search->slots_max * WRVQ_BLOCK_ENTRIES + 1;
 
 	/* room for rows met twice */
 	reach = Min(search->meta->spill > 1 ? reach + reach / 2 : reach, most);
 	if (search->probes != probes || reach > search->limit)
 		visit_lists(search, probes, search->probes == 0 ? reach : Min(candidates_kept(reach), most));
-	found.rows = palloc_extended(sizeof(uint64) * reach, MCXT_ALLOC_HUGE);
-	found.estimates = palloc_extended(sizeof(float) * reach, MCXT_ALLOC_HUGE);
-	SWIFT(found.count = wrvq_kernel.query_take(search->query, reach, taken, taken_count, found.rows, found.estimates,
-											   &found.next));
-	found.visited_all = (uint32) probes == search->meta->list_count;
-	return found;
+	return take_candidates(search, reach, taken, taken_count);
+}
+
+/*
+ * All candidates of the best probes lists whose estimates are at most bound,
+ * without those among taken[taken_count]; otherwise as WrvqSearchLists(), which
+ * comes first.
+ */
+WrvqCandidates
+WrvqSearchWithin(WrvqSearch *search, int probes, float bound, const uint64 *taken, int64 taken_count)
+{
+	int64 most = search->slots_max * WRVQ_BLOCK_ENTRIES + 1, limit = Max(search->limit, WITHIN_LIMIT_MIN), within;
+
+	if (isinf(bound) && bound > 0)
+		limit = most;
+	for (;; limit *= WITHIN_LIMIT_GROWTH)
+	{
+		limit = Min(limit, most);
+		if (search->probes != probes || limit > search->limit)
+			visit_lists(search, probes, limit);
+		SWIFT(within = wrvq_kernel.query_within(search->query, bound));
+		if (within < search->limit || search->limit == most)
+			return take_candidates(search, Min(within, search->limit), taken, taken_count);
+	}
 }
 
 /* places[count]: where these rows stand among the best limit candidates, from 0; limit if they do not. */

@@ -8,7 +8,7 @@
 #include "catalog/pg_opclass.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_opfamily.h"
-#include "catalog/pg_type_d.h"
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
@@ -22,7 +22,34 @@ complain(const char *family, const char *object, const char *what)
 	return false;
 }
 
-/* Operators must order by a float8 distance. */
+/* The first operator orders by a float8 distance. */
+static bool
+validate_order(const char *family, Form_pg_amop form)
+{
+	const char *name = format_operator(form->amopopr);
+
+	if (form->amoppurpose != AMOP_ORDER)
+		return complain(family, name, "that does not order");
+	if (get_op_rettype(form->amopopr) != FLOAT8OID || !opfamily_can_sort_type(form->amopsortfamily, FLOAT8OID))
+		return complain(family, name, "that does not order by double precision");
+	if (!check_amop_signature(form->amopopr, FLOAT8OID, form->amoplefttype, form->amoprighttype))
+		return complain(family, name, "with a wrong signature");
+	return true;
+}
+
+/* The second one, which a class may lack, asks whether a vector is in a sphere, which is a row. */
+static bool
+validate_sphere(const char *family, Form_pg_amop form)
+{
+	const char *name = format_operator(form->amopopr);
+
+	if (form->amoppurpose != AMOP_SEARCH || get_typtype(form->amoprighttype) != TYPTYPE_COMPOSITE)
+		return complain(family, name, "that does not search a sphere");
+	if (!check_amop_signature(form->amopopr, BOOLOID, form->amoplefttype, form->amoprighttype))
+		return complain(family, name, "with a wrong signature");
+	return true;
+}
+
 static bool
 validate_operators(const char *family, Oid family_oid)
 {
@@ -33,12 +60,12 @@ validate_operators(const char *family, Oid family_oid)
 	{
 		Form_pg_amop form = (Form_pg_amop) GETSTRUCT(&list->members[i]->tuple);
 
-		if (form->amopstrategy != 1 || form->amoppurpose != AMOP_ORDER)
-			valid = complain(family, format_operator(form->amopopr), "that is not ordering operator 1");
-		else if (get_op_rettype(form->amopopr) != FLOAT8OID || !opfamily_can_sort_type(form->amopsortfamily, FLOAT8OID))
-			valid = complain(family, format_operator(form->amopopr), "that does not order by double precision");
-		else if (!check_amop_signature(form->amopopr, FLOAT8OID, form->amoplefttype, form->amoprighttype))
-			valid = complain(family, format_operator(form->amopopr), "with a wrong signature");
+		if (form->amopstrategy == WRVQ_ORDER_STRATEGY)
+			valid &= validate_order(family, form);
+		else if (form->amopstrategy == WRVQ_SPHERE_STRATEGY)
+			valid &= validate_sphere(family, form);
+		else
+			valid = complain(family, format_operator(form->amopopr), "that is not operator 1 or 2");
 	}
 	ReleaseCatCacheList(list);
 	return valid;

@@ -197,12 +197,28 @@ WrvqIndexSupport(Relation index)
 	return (const WrvqSupport *) DatumGetPointer(FunctionCall1(index_getprocinfo(index, 1, 1), PointerGetDatum(NULL)));
 }
 
+/* The operator that a class for this type orders by; InvalidOid: it has none. */
+Oid
+WrvqOrderOperator(Oid family, Oid type, const WrvqSupport *support)
+{
+	Oid query_type = OidIsValid(support->query_type) ? support->query_type : type;
+
+	return get_opfamily_member(family, type, query_type, WRVQ_ORDER_STRATEGY);
+}
+
+/* A query's floats, borrowed from a datum of the query type or made. */
+const float *
+WrvqReadQuery(const WrvqSupport *support, Datum datum, int *dimensions)
+{
+	return support->query_type == FLOAT4ARRAYOID ? WrvqRealArray(datum, dimensions)
+												 : support->vector(datum, dimensions);
+}
+
 /* The function behind the operator that the index orders by, in the current memory context. */
 void
 WrvqIndexOperator(Relation index, FmgrInfo *function)
 {
-	Oid type = index->rd_opcintype[0], query_type = WrvqIndexSupport(index)->query_type;
-	Oid member = get_opfamily_member(index->rd_opfamily[0], type, OidIsValid(query_type) ? query_type : type, 1);
+	Oid member = WrvqOrderOperator(index->rd_opfamily[0], index->rd_opcintype[0], WrvqIndexSupport(index));
 
 	if (!OidIsValid(member))
 		elog(ERROR, "operator class of index \"%s\" has no ordering operator", RelationGetRelationName(index));

@@ -29,6 +29,42 @@ CREATE OPERATOR <=> (
 );
 COMMENT ON OPERATOR <=> (real[], real[]) IS 'cosine distance';
 
+-- spheres: what is within a distance
+
+CREATE TYPE wrvq_sphere AS (center real[], radius float8);
+COMMENT ON TYPE wrvq_sphere IS 'all vectors within a distance of a centre, in the value of the operator that it is used with';
+
+CREATE FUNCTION wrvq_sphere(center real[], radius float8) RETURNS wrvq_sphere
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_sphere(real[], float8) IS 'all vectors within a distance of a centre, which are inside';
+
+CREATE FUNCTION wrvq_in_l2_sphere(real[], wrvq_sphere) RETURNS bool
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_in_l2_sphere(real[], wrvq_sphere) IS 'is the vector within the sphere''s radius by Euclidean distance?';
+
+CREATE FUNCTION wrvq_in_ip_sphere(real[], wrvq_sphere) RETURNS bool
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_in_ip_sphere(real[], wrvq_sphere) IS 'is the vector within the sphere''s radius by negative inner product?';
+
+CREATE FUNCTION wrvq_in_cosine_sphere(real[], wrvq_sphere) RETURNS bool
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_in_cosine_sphere(real[], wrvq_sphere) IS 'is the vector within the sphere''s radius by cosine distance?';
+
+CREATE OPERATOR <<->> (
+	LEFTARG = real[], RIGHTARG = wrvq_sphere, FUNCTION = wrvq_in_l2_sphere, RESTRICT = contsel, JOIN = contjoinsel
+);
+COMMENT ON OPERATOR <<->> (real[], wrvq_sphere) IS 'within the radius by Euclidean distance';
+
+CREATE OPERATOR <<#>> (
+	LEFTARG = real[], RIGHTARG = wrvq_sphere, FUNCTION = wrvq_in_ip_sphere, RESTRICT = contsel, JOIN = contjoinsel
+);
+COMMENT ON OPERATOR <<#>> (real[], wrvq_sphere) IS 'within the radius by negative inner product';
+
+CREATE OPERATOR <<=>> (
+	LEFTARG = real[], RIGHTARG = wrvq_sphere, FUNCTION = wrvq_in_cosine_sphere, RESTRICT = contsel, JOIN = contjoinsel
+);
+COMMENT ON OPERATOR <<=>> (real[], wrvq_sphere) IS 'within the radius by cosine distance';
+
 -- access method
 
 CREATE FUNCTION wrvqhandler(internal) RETURNS index_am_handler
@@ -55,16 +91,19 @@ COMMENT ON FUNCTION wrvq_real_cosine_support(internal) IS 'support of operator c
 CREATE OPERATOR CLASS real_l2_ops
 	DEFAULT FOR TYPE real[] USING wrvq AS
 	OPERATOR 1 <-> (real[], real[]) FOR ORDER BY float_ops,
+	OPERATOR 2 <<->> (real[], wrvq_sphere),
 	FUNCTION 1 wrvq_real_l2_support(internal);
 
 CREATE OPERATOR CLASS real_ip_ops
 	FOR TYPE real[] USING wrvq AS
 	OPERATOR 1 <#> (real[], real[]) FOR ORDER BY float_ops,
+	OPERATOR 2 <<#>> (real[], wrvq_sphere),
 	FUNCTION 1 wrvq_real_ip_support(internal);
 
 CREATE OPERATOR CLASS real_cosine_ops
 	FOR TYPE real[] USING wrvq AS
 	OPERATOR 1 <=> (real[], real[]) FOR ORDER BY float_ops,
+	OPERATOR 2 <<=>> (real[], wrvq_sphere),
 	FUNCTION 1 wrvq_real_cosine_support(internal);
 
 -- codebooks: what `wrvq train` and `wrvq load` store

@@ -124,6 +124,21 @@ private func beginRanking(_ query: UnsafeMutablePointer<wrvq_query>) {
   query.pointee.ranked_bound_count = 1
 }
 
+/// Counts the candidates kept whose estimate is at most `bound`.
+///
+/// - Complexity: O(candidates).
+@inline(never)
+func queryWithin(_ query: UnsafePointer<wrvq_query>, _ bound: Float) -> Int {
+  let keys = query.pointee.candidate_keys!, last = orderedKey(bound, .max)
+  var count = 0
+  var i = 0
+  while i < Int(query.pointee.candidate_count) {
+    count &+= keys[i] <= last ? 1 : 0
+    i &+= 1
+  }
+  return count
+}
+
 /// Keeps of sorted rows each once, with its best estimate, and none that was taken.
 private func dropTaken(
   _ pairs: UnsafePointer<UInt128>, _ count: Int, _ taken: UnsafePointer<UInt64>?,

@@ -49,6 +49,7 @@ import CWRVQKernels
     query_round: { queryRound($0, $1, $2) },
     query_scan_block: { queryScanBlock($0, $1, $2, Int($3)) },
     query_take: { Int64(queryTake($0, Int($1), $2, Int($3), $4, $5, $6)) },
+    query_within: { Int64(queryWithin($0, $1)) },
     query_exact: { queryExact($0, $1) },
     query_place: { Int64(queryPlace($0, $1)) },
     rows_sort: { Int64(rowsSort($0, Int($1))) },

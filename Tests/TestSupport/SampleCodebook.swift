@@ -318,6 +318,8 @@ public final class SampleQuery {
     )
   }
 
+  public func within(_ bound: Float) -> Int { Int(codebook.kernels.query_within(query, bound)) }
+
   public func lists(_ first: Int, _ n: Int) -> [UInt32] {
     let lists = GuardedBuffer<UInt32>(count: n)
     let found = codebook.kernels.query_lists(query, Int32(first), Int32(n), lists.pointer)

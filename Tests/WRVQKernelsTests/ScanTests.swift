@@ -86,6 +86,24 @@ private struct Posting {
   }
 
   @Test(arguments: KernelLevel.available, SampleShape.all)
+  func candidatesWithinABoundAreCounted(_ level: KernelLevel, _ sample: SampleShape) {
+    let codebook = SampleCodebook(level, sample)
+    let posting = Posting(codebook, rows: Self.rows, seed: 44)
+    let query = SampleQuery(codebook, codebook.vectors(1, seed: 45))
+    query.beginRound(Self.rows)
+    #expect(query.within(.infinity) == 0)
+    posting.scan(query)
+    let estimates = query.kept.map(\.estimate)
+    for estimate in estimates {
+      for bound in [estimate, estimate.nextDown, estimate.nextUp] {
+        #expect(query.within(bound) == estimates.count { $0 <= bound }, "bound \(bound)")
+      }
+    }
+    #expect(query.within(-.infinity) == 0)
+    #expect(query.within(.infinity) == Self.rows)
+  }
+
+  @Test(arguments: KernelLevel.available, SampleShape.all)
   func entriesBeyondTheCountAreNotRead(_ level: KernelLevel, _ sample: SampleShape) {
     let codebook = SampleCodebook(level, sample)
     let (_, entries) = codebook.encode(codebook.prepare(codebook.vectors(32, seed: 37)))

@@ -387,6 +387,8 @@ typedef struct wrvq_kernels
 	int64_t		(*WRVQ_NONNULL query_take) (wrvq_query *WRVQ_NONNULL query, int64_t n, const uint64_t *WRVQ_NULLABLE taken,
 											int64_t taken_count, uint64_t *WRVQ_NONNULL rows, float *WRVQ_NONNULL estimates,
 											float *WRVQ_NONNULL next);
+	/* How many of the candidates kept have an estimate of at most bound; those met twice count twice. */
+	int64_t		(*WRVQ_NONNULL query_within) (const wrvq_query *WRVQ_NONNULL query, float bound);
 	/* What the estimate of a row would be if it were exact: from the operator's value. */
 	double		(*WRVQ_NONNULL query_exact) (const wrvq_query *WRVQ_NONNULL query, double distance);
 	/*

@@ -1,0 +1,71 @@
+/*
+ * wrvqrange.c: the sphere that a scan is confined to, and how far such a scan
+ * must reach.
+ */
+#include "wrvq.h"
+
+#include <math.h>
+
+#include "access/skey.h"
+
+/*
+ * Of several spheres the smallest; the executor checks the others.  Raises what
+ * makes a centre no query.  In the current memory context.  NULL: the scan is
+ * confined to none.
+ */
+WrvqRange *
+WrvqReadRange(IndexScanDesc scan, const WrvqSupport *support, const WrvqMetaData *meta)
+{
+	WrvqRange *range;
+
+	if (scan->numberOfKeys == 0)
+		return NULL;
+	range = palloc0(sizeof(WrvqRange));
+	range->is_one_of_many = scan->numberOfKeys > 1;
+	for (int i = 0; i < scan->numberOfKeys; i++)
+	{
+		ScanKey	   key = &scan->keyData[i];
+		WrvqSphere sphere;
+
+		if ((key->sk_flags & SK_ISNULL) != 0 || !WrvqReadSphere(key->sk_argument, &sphere))
+		{
+			range->is_empty = true;
+			return range;
+		}
+		if (meta->dimensions != 0)
+			WrvqCheckDimensions(meta->dimensions, sphere.dimensions);
+		WrvqCheckFinite(sphere.center, sphere.dimensions);
+		if (i > 0 && sphere.radius >= range->radius)
+			continue;
+		/* as the indexed type holds it: a halfvec is compared with halves */
+		range->center_value = support->datum(sphere.center, sphere.dimensions);
+		range->center = WrvqReadQuery(support, range->center_value, &range->dimensions);
+		range->radius = sphere.radius;
+	}
+	return range;
+}
+
+/* Is this vector the centre? */
+bool
+WrvqIsCenter(const WrvqRange *range, const float *vector, int dimensions)
+{
+	return dimensions == range->dimensions && memcmp(vector, range->center, sizeof(float) * dimensions) == 0;
+}
+
+/*
+ * The estimate up to which candidates may be inside: mean and deviation tell
+ * how those that were reranked missed.  The best of many estimates are too good
+ * rather than too bad, which must not make the others look farther away; and
+ * what the codes lose on average is the least to be expected.
+ */
+double
+WrvqRangeBound(const WrvqRange *range, const WrvqMetaData *meta, const wrvq_query *query, double mean, double deviation)
+{
+	double expected = query->inner_factor * sqrt(Max(meta->loss, 0) * query->norm_squared / meta->dimensions), exact;
+
+	SWIFT(exact = wrvq_kernel.query_exact(query, range->radius));
+	/* the farthest radius for which the square does not turn around */
+	if (meta->metric == WRVQ_L2 && range->radius < 0)
+		exact = -INFINITY;
+	return exact - Min(mean, 0) + WrvqDeviations() * Max(deviation, expected);
+}
