@@ -28,6 +28,8 @@ typedef struct IndexUse
 	int64  live;
 	int64  dead;
 	int64  pending;
+	int64  slots;
+	int64 *list_live;	/* [lists]; NULL: untrained */
 	double recent_loss; /* NaN: no rows to measure */
 } IndexUse;
 
@@ -53,23 +55,27 @@ WrvqOpenIndex(Oid oid, LOCKMODE lock, Relation *heap)
 
 /* Counts the entries of one posting page. */
 static void
-count_page(const WrvqCodebook *codebook, Page page, IndexUse *use)
+count_page(const WrvqMetaData *meta, const WrvqCodebook *codebook, Page page, IndexUse *use)
 {
 	for (int i = 0; i < codebook->slots_per_page; i++)
 	{
 		WrvqSlotHeader *slot = WrvqGetSlot(codebook, page, i);
 
-		if (slot->list == WRVQ_LIST_FREE)
+		if (slot->list >= meta->list_count)
 			continue;
+		use->slots++;
 		for (int j = 0; j < Min(slot->count, WRVQ_BLOCK_ENTRIES); j++)
 		{
 			uint64 row;
 
 			SWIFT(row = wrvq_kernel.block_row((const uint8 *) (slot + 1), j));
 			if (row == WRVQ_ROW_DEAD)
+			{
 				use->dead++;
-			else
-				use->live++;
+				continue;
+			}
+			use->live++;
+			use->list_live[slot->list]++;
 		}
 	}
 }
@@ -81,13 +87,15 @@ count_entries(Relation index, const WrvqMetaData *meta, const WrvqCodebook *code
 	uint64	   *rows;
 
 	use->pending = WrvqReadPending(index, meta, &rows);
+	if (codebook != NULL)
+		use->list_live = palloc0(sizeof(int64) * meta->list_count);
 	for (BlockNumber block = WRVQ_META_BLOCK + 1; codebook != NULL && block < blocks; block++)
 	{
 		Buffer buffer = ReadBuffer(index, block);
 
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		if (!PageIsNew(BufferGetPage(buffer)) && WrvqKindOfPage(index, buffer) == WRVQ_PAGE_POSTING)
-			count_page(codebook, BufferGetPage(buffer), use);
+			count_page(meta, codebook, BufferGetPage(buffer), use);
 		UnlockReleaseBuffer(buffer);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -199,6 +207,24 @@ append_codebook(StringInfo json, const WrvqMetaData *meta, const WrvqCodebook *c
 	appendStringInfoString(json, "null");
 }
 
+/* How evenly the rows are spread: entries that are alive in a list, and how full the blocks are. */
+static void
+append_lists(StringInfo json, const WrvqMetaData *meta, const IndexUse *use)
+{
+	int64  most = 0;
+	uint32 empty = 0;
+
+	for (uint32 i = 0; i < meta->list_count; i++)
+	{
+		most = Max(most, use->list_live[i]);
+		empty += use->list_live[i] == 0;
+	}
+	appendStringInfo(json, ", \"list_entries\": {\"mean\": %.1f, \"most\": " INT64_FORMAT ", \"empty_lists\": %u}",
+					 (double) use->live / meta->list_count, most, empty);
+	append_number(json, "block_fill",
+				  use->slots > 0 ? (double) (use->live + use->dead) / (use->slots * WRVQ_BLOCK_ENTRIES) : NAN);
+}
+
 static char *
 describe(const WrvqMetaData *meta, const WrvqCodebook *codebook, const IndexUse *use)
 {
@@ -217,6 +243,7 @@ describe(const WrvqMetaData *meta, const WrvqCodebook *codebook, const IndexUse 
 	if (meta->is_trained)
 	{
 		append_codebook(&json, meta, codebook);
+		append_lists(&json, meta, use);
 		append_number(&json, "loss", meta->build_entries > 0 ? meta->loss : NAN);
 		append_number(&json, "recent_loss", use->recent_loss);
 		appendStringInfoString(&json, ", \"calibration\": ");

@@ -9,6 +9,9 @@ CREATE VIEW counts AS SELECT i->>'dimensions' AS dimensions, i->>'metric' AS met
 SELECT * FROM counts;
 SELECT (i->>'loss')::float8 BETWEEN 0 AND 1 AS loss, (i->>'recent_loss')::float8 < 1.25 * (i->>'loss')::float8 AS stable,
 	jsonb_array_length(i->'calibration') AS points FROM wrvq_index_info('item_embedding') i;
+SELECT i->'list_entries'->>'mean' AS mean, (i->'list_entries'->>'most')::int BETWEEN 60 AND 3000 AS most,
+	(i->'list_entries'->>'empty_lists')::int < 50 AS empty, (i->>'block_fill')::float8 BETWEEN 0.5 AND 1 AS fill
+	FROM wrvq_index_info('item_embedding') i;
 
 -- inserts and deletes are counted; VACUUM sweeps up
 INSERT INTO item SELECT i, cluster_vector(i, 24) FROM generate_series(3001, 4000) i;
