@@ -9,9 +9,13 @@ public struct TrainingProgress: Sendable {
   public var fraction: Double
   /// Quantization loss after each level that is trained.
   public var losses: [Double]
+  /// Once all levels are trained together: iterations done, of how many, and the loss of the last
+  /// mini-batch.
+  public var descent: (iteration: Int, count: Int, loss: Double)?
 }
 
-/// Trains codebooks by linear residual fine-tuning (WRVQ paper, "L"), level by level.
+/// Trains codebooks by linear residual fine-tuning (WRVQ paper, "L"), level by level, and further by
+/// gradients if so configured ("T").
 public enum CodebookTrainer {
   /// Trains a codebook on a sample of vectors.
   ///
@@ -27,26 +31,29 @@ public enum CodebookTrainer {
     sample: [Float], dimensions: Int, configuration: TrainingConfiguration,
     progress: ((TrainingProgress) -> Void)? = nil, kernels: Kernels = .best
   ) throws -> Codebook {
-    let count = try rowCount(sample, dimensions: dimensions)
+    try checkSize(sample, dimensions: dimensions)
     try check(configuration, dimensions: dimensions)
     try checkFinite(sample, dimensions: dimensions, kernels: kernels)
-    let metric = configuration.metric
-    var scale: Float = 1
-    var prepared: [Float]
-    if metric == .cosine {
-      prepared = normalized(sample, dimensions: dimensions)
-      if prepared.isEmpty { throw TrainingError.zeroVector(row: 0) }
-    } else {
-      scale = scaleToUnit(sample, rows: count, dimensions: dimensions)
-      prepared = sample
-      if scale != 1 { for i in prepared.indices { prepared[i] *= scale } }
+    let (rows, scale) = try prepared(sample, dimensions: dimensions, configuration.metric)
+    if let adam = configuration.adam {
+      return try descend(
+        rows, dimensions: dimensions, scale: scale, configuration, adam, progress, kernels)
     }
+    return try linear(
+      rows, dimensions: dimensions, scale: scale, configuration, progress, kernels)
+  }
+
+  /// Trains level by level, with rows that are prepared.
+  static func linear(
+    _ rows: consuming [Float], dimensions: Int, scale: Float,
+    _ configuration: TrainingConfiguration, _ progress: ((TrainingProgress) -> Void)?,
+    _ kernels: Kernels
+  ) throws -> Codebook {
     let shape = shape(
       configuration, dimensions: dimensions, scale: scale,
       block: Int(kernels.training.default_transform_block(Int32(dimensions))))
-    let rows = prepared.count / dimensions
-    let run = try TrainerRun(shape, rows: rows, configuration, kernels)
-    return prepared.withUnsafeMutableBufferPointer {
+    let run = try TrainerRun(shape, rows: rows.count / dimensions, configuration, kernels)
+    return rows.withUnsafeMutableBufferPointer {
       run.train($0.baseAddress!, progress)
       return run.codebook(configuration)
     }
@@ -54,7 +61,7 @@ public enum CodebookTrainer {
 
   // MARK: - Checks
 
-  private static func rowCount(_ sample: [Float], dimensions: Int) throws -> Int {
+  private static func checkSize(_ sample: [Float], dimensions: Int) throws {
     guard (1...Int(WRVQ_DIMENSIONS_MAX)).contains(dimensions) else {
       throw TrainingError.dimensions(dimensions, expected: 1...Int(WRVQ_DIMENSIONS_MAX))
     }
@@ -62,7 +69,6 @@ public enum CodebookTrainer {
     guard sample.count.isMultiple(of: dimensions) else {
       throw TrainingError.sampleSize(values: sample.count, dimensions: dimensions)
     }
-    return sample.count / dimensions
   }
 
   private static func check(_ configuration: TrainingConfiguration, dimensions: Int) throws {
@@ -76,6 +82,7 @@ public enum CodebookTrainer {
     guard Codebook.Level.weightBitsChoices.contains(configuration.weightBits) else {
       throw TrainingError.weightBits(configuration.weightBits)
     }
+    try configuration.adam?.check()
     if configuration.threads < 1 { throw TrainingError.threads(configuration.threads) }
   }
 
@@ -89,6 +96,20 @@ public enum CodebookTrainer {
   }
 
   // MARK: - Preparation
+
+  /// The rows in the codebook's space, and what they were multiplied by.
+  private static func prepared(
+    _ sample: [Float], dimensions: Int, _ metric: Codebook.Metric
+  ) throws -> ([Float], scale: Float) {
+    if metric == .cosine {
+      let rows = normalized(sample, dimensions: dimensions)
+      if rows.isEmpty { throw TrainingError.zeroVector(row: 0) }
+      return (rows, 1)
+    }
+    let scale = scaleToUnit(
+      sample, rows: sample.count / dimensions, dimensions: dimensions)
+    return (sample.map { $0 * scale }, scale)
+  }
 
   private static func length(_ row: ArraySlice<Float>) -> Double {
     row.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()

@@ -26,8 +26,17 @@ extension Codebook {
       _ codebook: Codebook, beam: Int = 1, refitsWeights: Bool = false,
       threads: Int = ProcessInfo.processInfo.activeProcessorCount, kernels: Kernels = .best
     ) throws(CodebookError) {
-      precondition(beam >= 1 && threads >= 1)
       try codebook.validate()
+      self.init(
+        trusted: codebook, beam: beam, refitsWeights: refitsWeights, threads: threads,
+        kernels: kernels)
+    }
+
+    /// An encoder of a codebook that is valid for certain.
+    init(
+      trusted codebook: Codebook, beam: Int, refitsWeights: Bool, threads: Int, kernels: Kernels
+    ) {
+      precondition(beam >= 1 && threads >= 1)
       self.codebook = codebook
       self.threads = threads
       self.beam =
@@ -35,9 +44,11 @@ extension Codebook {
         ? nil
         : BeamEncoder(
           codebook, width: beam, refitsWeights: refitsWeights, kernels: kernels.table)
-      levels = codebook.levels.map {
-        LevelEncoder($0, dimensions: codebook.dimensions, kernels: kernels.table)
-      }
+      levels =
+        self.beam == nil
+        ? codebook.levels.map {
+          LevelEncoder($0, dimensions: codebook.dimensions, kernels: kernels.table)
+        } : []
     }
 
     /// Encodes vectors.
@@ -51,16 +62,36 @@ extension Codebook {
     public func encode(_ rows: [Float]) throws(EncodingError) -> EncodedVectors {
       let d = codebook.dimensions
       try codebook.checkVectors(rows)
-      let n = rows.count / d
+      if rows.isEmpty { return EncodedVectors(for: codebook) }
+      var prepared = [Float](unsafeUninitializedCapacity: rows.count) { buffer, initialized in
+        let out = SharedRows(base: buffer.baseAddress!), n = rows.count / d, size = 256
+        concurrently((n + size - 1) / size, threads: threads) { chunk in
+          rows.withUnsafeBufferPointer { rows in
+            for row in chunk * size..<min((chunk + 1) * size, n) {
+              codebook.prepare(rows.baseAddress! + row * d, out.base + row * d)
+            }
+          }
+        }
+        initialized = rows.count
+      }
+      return encode(prepared: &prepared)
+    }
+
+    /// Encodes vectors of the codebook's space, and leaves what is still missing of them.
+    func encode(prepared rows: inout [Float]) -> EncodedVectors {
+      let n = rows.count / codebook.dimensions
       var encoded = EncodedVectors(for: codebook)
       if n == 0 { return encoded }
       encoded.rowCount = n
       let size = chunkRows, chunks = (n + size - 1) / size
       let output = EncoderOutput(rows: n, chunks: chunks, codebook)
       defer { output.deallocate() }
-      concurrently(chunks, threads: threads) { chunk in
-        let first = chunk * size
-        encode(rows, first..<min(first + size, n), chunk: chunk, into: output)
+      rows.withUnsafeMutableBufferPointer { rows in
+        let shared = SharedRows(base: rows.baseAddress!)
+        concurrently(chunks, threads: threads) { chunk in
+          let first = chunk * size
+          encode(shared.base, first..<min(first + size, n), chunk: chunk, into: output)
+        }
       }
       output.move(into: &encoded)
       return encoded
@@ -72,37 +103,34 @@ extension Codebook {
     }
 
     private func encode(
-      _ rows: [Float], _ range: Range<Int>, chunk: Int, into output: EncoderOutput
+      _ rows: UnsafeMutablePointer<Float>, _ range: Range<Int>, chunk: Int,
+      into output: EncoderOutput
     ) {
-      let d = codebook.dimensions, n = range.count
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: n * d) { memory in
-        let residuals = memory.baseAddress!
-        rows.withUnsafeBufferPointer { rows in
-          for (i, row) in range.enumerated() {
-            codebook.prepare(rows.baseAddress! + row * d, residuals + i * d)
+      let n = range.count, count = codebook.levels.count
+      let residuals = rows + range.lowerBound * codebook.dimensions
+      let losses = output.losses + chunk * count
+      if let beam {
+        beam.encode(residuals, n, into: output, at: range.lowerBound, losses: losses)
+        return
+      }
+      for (i, level) in levels.enumerated() {
+        let weights = output.weights + range.lowerBound * count + i
+        losses[i] =
+          switch output.codes[i] {
+          case .flat(let codes):
+            level.encode(
+              residuals, n, codes: codes + range.lowerBound, weights: weights, stride: count)
+          case .product(let codes, let pieces):
+            level.encode(
+              residuals, n, codes: codes + range.lowerBound * pieces, weights: weights,
+              stride: count)
           }
-        }
-        if let beam {
-          beam.encode(
-            residuals, n, into: output, at: range.lowerBound,
-            losses: output.losses + chunk * levels.count)
-          return
-        }
-        for (i, level) in levels.enumerated() {
-          let weights = output.weights + range.lowerBound * levels.count + i
-          output.losses[chunk * levels.count + i] =
-            switch output.codes[i] {
-            case .flat(let codes):
-              level.encode(
-                residuals, n, codes: codes + range.lowerBound, weights: weights,
-                stride: levels.count)
-            case .product(let codes, let pieces):
-              level.encode(
-                residuals, n, codes: codes + range.lowerBound * pieces, weights: weights,
-                stride: levels.count)
-            }
-        }
       }
     }
   }
+}
+
+/// Rows that threads change, each its own.
+private struct SharedRows: @unchecked Sendable {
+  let base: UnsafeMutablePointer<Float>
 }

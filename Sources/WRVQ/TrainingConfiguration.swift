@@ -12,6 +12,8 @@ public struct TrainingConfiguration: Sendable {
   public var weightBits: Int
   /// k-means iterations a level, 1…100.  Ten are within one per cent of convergence.
   public var iterations: Int
+  /// Train all levels together by gradients, once they are trained one by one; nil for not.
+  public var adam: AdamConfiguration?
   /// The same sample, configuration and seed give the same codebook.
   public var seed: UInt64
   /// Threads to train with; the codebook does not depend on them.
@@ -20,13 +22,15 @@ public struct TrainingConfiguration: Sendable {
   public init(
     metric: Codebook.Metric, levels: [LevelSpecification],
     weightRule: Codebook.WeightRule = .projection, weightBits: Int = 16, iterations: Int = 10,
-    seed: UInt64 = 1, threads: Int = ProcessInfo.processInfo.activeProcessorCount
+    adam: AdamConfiguration? = nil, seed: UInt64 = 1,
+    threads: Int = ProcessInfo.processInfo.activeProcessorCount
   ) {
     self.metric = metric
     self.levels = levels
     self.weightRule = weightRule
     self.weightBits = weightBits
     self.iterations = iterations
+    self.adam = adam
     self.seed = seed
     self.threads = threads
   }

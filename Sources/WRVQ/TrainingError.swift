@@ -9,6 +9,11 @@ public enum TrainingError: Error, Equatable, CustomStringConvertible {
   case entryTooLarge(levels: String, dimensions: Int)
   case dimensions(Int, expected: ClosedRange<Int>)
   case iterations(Int, expected: ClosedRange<Int>)
+  case learningRate(Float)
+  case batchRows(Int)
+  case beam(Int, expected: ClosedRange<Int>)
+  /// A checkpoint of other vectors or options, and which of them.
+  case otherCheckpoint(String)
   case threads(Int)
   case weightBits(Int)
   case sampleSize(values: Int, dimensions: Int)
@@ -39,6 +44,11 @@ public enum TrainingError: Error, Equatable, CustomStringConvertible {
       "\(dimensions) dimensions; expected \(expected.lowerBound) to \(expected.upperBound)"
     case .iterations(let iterations, let expected):
       "\(iterations) iterations; expected \(expected.lowerBound) to \(expected.upperBound)"
+    case .learningRate(let rate): "a learning rate of \(rate); expected above 0 and at most 1"
+    case .batchRows(let rows): "mini-batches of \(rows) rows; expected at least 1"
+    case .beam(let beam, let expected):
+      "a beam of \(beam); expected \(expected.lowerBound) to \(expected.upperBound)"
+    case .otherCheckpoint(let what): "the checkpoint was made with \(what)"
     case .threads(let threads): "\(threads) threads; expected at least 1"
     case .weightBits(let bits): "weights of \(bits) bits; expected 16, 8, 4, 3 or 2"
     case .sampleSize(let values, let dimensions):

@@ -10,13 +10,23 @@ final class ProgressReporter {
   private var lastTenth = -1
   private var lastTime = ContinuousClock.Instant.now
   private var hasOpenLine = false
+  private var stageBegin: (time: ContinuousClock.Instant, fraction: Double) = (.now, 0)
 
   /// Reports a stage's share done, from 0 to 1; nil if that is not known.
-  func report(_ stage: String, _ fraction: Double? = nil) {
+  ///
+  /// - Parameters:
+  ///   - detail: What there is to say beside it.
+  ///   - estimate: Say how long the stage will still take, by what it took.
+  func report(
+    _ stage: String, _ fraction: Double? = nil, detail: String? = nil, estimate: Bool = false
+  ) {
     let isNewStage = stage != lastStage
+    if isNewStage { stageBegin = (.now, fraction ?? 0) }
     let tenth = fraction.map { Int(min(max($0, 0), 1) * 10) } ?? 0
     let now = ContinuousClock.now
-    let percent = fraction.map { ": \(Int(min(max($0, 0), 1) * 100)) %" } ?? ""
+    var percent = fraction.map { ": \(Int(min(max($0, 0), 1) * 100)) %" } ?? ""
+    if let detail { percent += ", \(detail)" }
+    if estimate, let left = timeLeft(fraction ?? 0) { percent += ", \(left) left" }
     if isTerminal {
       guard isNewStage || tenth == 10 || now - lastTime >= .milliseconds(100) else { return }
       // Back to the first column, and clear what the shorter line leaves.
@@ -27,6 +37,15 @@ final class ProgressReporter {
       write("\(stage)\(percent)\n")
     }
     (lastStage, lastTenth, lastTime) = (stage, tenth, now)
+  }
+
+  /// As minutes and seconds; nil while there is nothing to tell it by.
+  private func timeLeft(_ fraction: Double) -> String? {
+    let done = fraction - stageBegin.fraction
+    guard done > 0 else { return nil }
+    let elapsed = Double((ContinuousClock.now - stageBegin.time).components.seconds)
+    let seconds = Int(elapsed * (1 - fraction) / done)
+    return "\(seconds / 60):\(seconds % 60 < 10 ? "0" : "")\(seconds % 60)"
   }
 
   /// Clears the line, so that results or an error begin on a fresh one.

@@ -50,6 +50,38 @@ struct TrainCommand: ParsableCommand {
       """)
   var levels: String?
 
+  /// `--method`.
+  enum Method: String, CaseIterable, ExpressibleByArgument {
+    case linear
+    case adam
+  }
+
+  @Option(
+    help: """
+      linear: level by level; adam: then all levels together by gradient descent, for less loss in \
+      more time.
+      """)
+  var method: Method = .linear
+
+  @Option(help: "Of adam: mini-batches, 1 to 100000. (default: 1000)")
+  var iterations: Int?
+
+  @Option(help: "Of adam: the rate that it begins with, at most 1. (default: 0.001)")
+  var learningRate: Float?
+
+  @Option(help: "Of adam: rows of a mini-batch. (default: 4096)")
+  var batch: Int?
+
+  @Option(
+    help: "Of adam: ways to code a vector that its search of codes keeps, 1 to 256. (default: 2)")
+  var beam: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Of adam: a file that keeps the state; if it is there, training goes on from it.",
+      valueName: "file"))
+  var checkpoint: String?
+
   @Option(help: "How a level's weight is chosen.")
   var weight: Weight = .projection
 
@@ -97,8 +129,40 @@ struct TrainCommand: ParsableCommand {
     guard Codebook.Level.weightBitsChoices.contains(weightBits) else {
       throw ValidationError("--weight-bits must be 16, 8, 4, 3 or 2")
     }
+    try validateAdam()
     guard sample ?? 1 >= 1 else { throw ValidationError("--sample must be at least 1") }
     try validateThreads(threads)
+  }
+
+  private func validateAdam() throws {
+    let given = [
+      ("--iterations", iterations != nil), ("--learning-rate", learningRate != nil),
+      ("--batch", batch != nil), ("--beam", beam != nil), ("--checkpoint", checkpoint != nil),
+    ]
+    if method != .adam, let option = given.first(where: \.1)?.0 {
+      throw ValidationError("\(option) goes with --method adam")
+    }
+    guard (1...100_000).contains(iterations ?? 1) else {
+      throw ValidationError("--iterations must be from 1 to 100000")
+    }
+    if let learningRate, !(learningRate > 0 && learningRate <= 1) {
+      throw ValidationError("--learning-rate must be above 0 and at most 1")
+    }
+    guard batch ?? 1 >= 1 else { throw ValidationError("--batch must be at least 1") }
+    guard (1...256).contains(beam ?? 1) else {
+      throw ValidationError("--beam must be from 1 to 256")
+    }
+  }
+
+  /// How to go on after training level by level.
+  private var adam: AdamConfiguration? {
+    guard method == .adam else { return nil }
+    var adam = AdamConfiguration(checkpoint: checkpoint)
+    if let learningRate { adam.learningRate = learningRate }
+    if let iterations { adam.iterations = iterations }
+    if let batch { adam.batchRows = batch }
+    if let beam { adam.beam = beam }
+    return adam
   }
 
   func run() throws {
@@ -107,11 +171,18 @@ struct TrainCommand: ParsableCommand {
     let sample = try readSample(progress)
     let configuration = TrainingConfiguration(
       metric: metric, levels: sample.levels,
-      weightRule: weight == .norm ? .norm : .projection, weightBits: weightBits, seed: seed,
+      weightRule: weight == .norm ? .norm : .projection, weightBits: weightBits, adam: adam,
+      seed: seed,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
     let codebook = try CodebookTrainer.train(
       sample: sample.values, dimensions: sample.dimensions, configuration: configuration
     ) { step in
+      if let descent = step.descent {
+        progress.report(
+          "training all levels, \(descent.count) iterations", step.fraction,
+          detail: "loss \(lossText(descent.loss))", estimate: true)
+        return
+      }
       let level = min(step.level + 1, step.levelCount)
       progress.report("training level \(level) of \(step.levelCount)", step.fraction)
     }
@@ -119,7 +190,7 @@ struct TrainCommand: ParsableCommand {
     // What cannot be read again must not be written.
     try codebook.validate()
     let origin = CodebookOrigin(
-      method: "linear", sample: sample.count, seed: seed, source: sample.source)
+      method: method.rawValue, sample: sample.count, seed: seed, source: sample.source)
     try deliver(codebook, origin)
     let summary = CodebookSummary(codebook, name: name, origin: origin)
     if json {

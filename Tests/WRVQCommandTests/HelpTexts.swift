@@ -53,6 +53,19 @@ enum HelpTexts {
       --levels <levels>       The levels, for example flat:1024,flat:16,product:4:
                               codewords of a flat level, dimensions a piece of a
                               product level. (default: by the number of rows)
+      --method <method>       linear: level by level; adam: then all levels
+                              together by gradient descent, for less loss in more
+                              time. (values: linear, adam; default: linear)
+      --iterations <iterations>
+                              Of adam: mini-batches, 1 to 100000. (default: 1000)
+      --learning-rate <learning-rate>
+                              Of adam: the rate that it begins with, at most 1.
+                              (default: 0.001)
+      --batch <batch>         Of adam: rows of a mini-batch. (default: 4096)
+      --beam <beam>           Of adam: ways to code a vector that its search of
+                              codes keeps, 1 to 256. (default: 2)
+      --checkpoint <file>     Of adam: a file that keeps the state; if it is there,
+                              training goes on from it.
       --weight <weight>       How a level's weight is chosen. (values: projection,
                               norm; default: projection)
       --weight-bits <weight-bits>
