@@ -113,7 +113,7 @@ define_options(void)
 	add_int_reloption(wrvq_relopt_kind, "lists", "Number of lists; 0 chooses by the number of rows", 0, 0,
 					  WRVQ_LISTS_MAX, AccessExclusiveLock);
 	add_int_reloption(wrvq_relopt_kind, "fuzzy_levels", "Levels whose codes key sub-lists; -1 chooses by size", -1, -1,
-					  1, AccessExclusiveLock);
+					  WRVQ_FUZZY_LEVELS_MAX, AccessExclusiveLock);
 	add_int_reloption(wrvq_relopt_kind, "spill", "Lists that a row is in", 1, 1, 2, AccessExclusiveLock);
 	add_string_reloption(wrvq_relopt_kind, "codebook", "Name of a stored codebook", NULL, validate_codebook_option,
 						 AccessExclusiveLock);

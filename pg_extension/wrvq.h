@@ -283,6 +283,7 @@ extern void WrvqCorrupted(Relation index, BlockNumber block, const char *what) _
 
 /* ---------- wrvqcodebook.c ---------- */
 
+extern int			 WrvqSublistCount(const wrvq_shape *shape);
 extern WrvqCodebook *WrvqGetCodebook(Relation index, const WrvqMetaData *meta);
 extern WrvqCodebook *WrvqReadCodebook(Relation index, const WrvqMetaData *meta);
 extern WrvqCodebook *WrvqBindCodebook(const wrvq_shape *shape, char *image);

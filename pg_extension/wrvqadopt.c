@@ -50,23 +50,37 @@ check_codebook(Relation index, const WrvqStoredCodebook *stored, int dimensions)
 								  psprintf("Level %d is flat and has a transform, which an index does not take.", i));
 }
 
+/* How many of its levels from 1 on can key sub-lists. */
+static int
+fuzzy_levels_max(const wrvq_shape *shape)
+{
+	int levels = 0, sublists = 1;
+
+	while (levels < WRVQ_FUZZY_LEVELS_MAX && levels + 1 < shape->level_count &&
+		   shape->levels[levels + 1].kind == WRVQ_FLAT &&
+		   shape->levels[levels + 1].codeword_count <= WRVQ_SUBLISTS_MAX / sublists)
+		sublists *= shape->levels[++levels].codeword_count;
+	return levels;
+}
+
 static void
 check_options(Relation index, const char *name, wrvq_shape *shape)
 {
 	WrvqOptions *options = WrvqGetOptions(index);
-	bool		 can_be_fuzzy = shape->level_count > 1 && shape->levels[1].kind == WRVQ_FLAT &&
-						shape->levels[1].codeword_count <= WRVQ_SUBLISTS_MAX;
+	int			 most = fuzzy_levels_max(shape);
 
 	if (options->lists != 0 && options->lists != shape->levels[0].codeword_count)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("option \"lists\" is %d, but codebook \"%s\" has %d lists", options->lists, name,
 							   shape->levels[0].codeword_count),
 						errhint("Leave out \"lists\".")));
-	if (options->fuzzy_levels > 0 && !can_be_fuzzy)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("option \"fuzzy_levels\" is %d, but level 1 of codebook \"%s\" cannot key sub-lists",
-							   options->fuzzy_levels, name)));
-	shape->fuzzy_levels = options->fuzzy_levels >= 0 ? options->fuzzy_levels : can_be_fuzzy;
+	if (options->fuzzy_levels > most)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"fuzzy_levels\" is %d, but level %d of codebook \"%s\" cannot key sub-lists",
+						options->fuzzy_levels, most + 1, name),
+				 errhint("Sub-lists have the codes of flat levels from 1 on, %d of them at most.", WRVQ_SUBLISTS_MAX)));
+	shape->fuzzy_levels = options->fuzzy_levels >= 0 ? options->fuzzy_levels : Min(most, 1);
 }
 
 /*

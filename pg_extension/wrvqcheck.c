@@ -86,7 +86,7 @@ check_codes(CheckState *state, WrvqSlotPointer at, const uint8 *entry)
 	const wrvq_shape  *shape = &state->codebook->view.shape;
 	const wrvq_layout *layout = &state->codebook->layout;
 	const uint8		  *field = entry + (layout->constants_offset >= 0 ? sizeof(uint16) : 0);
-	uint32			   sublist = 0;
+	uint32			   sublist;
 
 	for (int i = 1; i < shape->level_count; i++)
 	{
@@ -94,10 +94,9 @@ check_codes(CheckState *state, WrvqSlotPointer at, const uint8 *entry)
 
 		if (shape->levels[i].kind == WRVQ_FLAT && code >= (uint32) shape->levels[i].codeword_count)
 			WrvqCorrupted(state->index, at.block, psprintf("slot %u: level %d has no codeword %u", at.slot, i, code));
-		if (i == 1 && shape->fuzzy_levels > 0)
-			sublist = code;
 		field += layout->code_bytes[i] + sizeof(uint16);
 	}
+	SWIFT(sublist = wrvq_kernel.entry_sublist(shape, layout, entry));
 	return sublist;
 }
 

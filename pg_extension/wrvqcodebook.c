@@ -5,6 +5,17 @@
 #include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
+/* Sub-lists of a list: one for each choice of the fuzzy levels' codewords. */
+int
+WrvqSublistCount(const wrvq_shape *shape)
+{
+	int count = 1;
+
+	for (int i = 1; i <= shape->fuzzy_levels; i++)
+		count *= shape->levels[i].codeword_count;
+	return count;
+}
+
 /* A codebook of a valid shape over an image, 64-byte aligned, in the current memory context. */
 WrvqCodebook *
 WrvqBindCodebook(const wrvq_shape *shape, char *image)

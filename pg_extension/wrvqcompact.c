@@ -30,9 +30,10 @@ typedef struct Extract
 static uint32
 entry_sublist(const WrvqCodebook *codebook, const uint8 *entry)
 {
-	if (codebook->view.shape.fuzzy_levels == 0)
-		return 0;
-	return entry[codebook->layout.constants_offset >= 0 ? 2 : 0];
+	uint32 sublist;
+
+	SWIFT(sublist = wrvq_kernel.entry_sublist(&codebook->view.shape, &codebook->layout, entry));
+	return sublist;
 }
 
 static int

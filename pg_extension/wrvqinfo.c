@@ -189,7 +189,7 @@ append_codebook(StringInfo json, const WrvqMetaData *meta, const WrvqCodebook *c
 	appendStringInfo(
 		json,
 		", \"lists\": %u, \"sublists\": %d, \"spill\": %u, \"bytes_per_entry\": %d, \"codebook_bytes\": " UINT64_FORMAT,
-		meta->list_count, meta->shape.fuzzy_levels > 0 ? meta->shape.levels[1].codeword_count : 1, meta->spill,
+		meta->list_count, WrvqSublistCount(&meta->shape), meta->spill,
 		(int) sizeof(ItemPointerData) + codebook->layout.entry_bytes, meta->image_bytes);
 	appendStringInfoString(json, ", \"codebook_sha256\": ");
 	for (int i = 0; i < 32; i++)

@@ -49,12 +49,6 @@ WrvqBeginSearch(Relation index, const WrvqMetaData *meta, const float *vector)
 	return search;
 }
 
-static int
-sublist_count(const wrvq_shape *shape)
-{
-	return shape->fuzzy_levels > 0 ? shape->levels[1].codeword_count : 1;
-}
-
 /* Does the block hold entries of a chosen sub-list, as far as their range tells? */
 static bool
 is_chosen(const WrvqSlotHeader *slot, const uint8 *chosen, int sublists)
@@ -107,7 +101,7 @@ scan_list(WrvqSearch *search, uint32 list, WrvqListEntry *entry, const uint8 *ch
 				break;
 			}
 			slot = WrvqGetSlot(codebook, page, at.slot);
-			if (slot->count > 0 && is_chosen(slot, chosen, sublist_count(&search->meta->shape)))
+			if (slot->count > 0 && is_chosen(slot, chosen, WrvqSublistCount(&search->meta->shape)))
 				SWIFT(wrvq_kernel.query_scan_block(search->query, list, (const uint8 *) (slot + 1), slot->count));
 			at = slot->next;
 			visited++;
@@ -134,7 +128,7 @@ static uint8 *
 choose_sublists(WrvqSearch *search, const uint32 *lists, int count, int *bytes_per_list)
 {
 	const wrvq_shape *shape = &search->meta->shape;
-	int				  sublists = sublist_count(shape);
+	int				  sublists = WrvqSublistCount(shape);
 	void			 *scratch;
 	uint8			 *chosen;
 

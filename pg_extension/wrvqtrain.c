@@ -42,12 +42,21 @@ WrvqSampleRows(Relation index, int dimensions, double total_rows)
 	return Max(1, Min(wanted, Max(fitting, 256)));
 }
 
-/* flat lists, flat directions for the sub-lists, a product level with a transform */
+/* By size: with two levels a sub-list must still fill half a block, or ranking it costs what it spares. */
+static int
+choose_fuzzy_levels(Relation index, double total_rows, int lists)
+{
+	WrvqOptions *options = WrvqGetOptions(index);
+
+	if (options != NULL && options->fuzzy_levels >= 0)
+		return options->fuzzy_levels;
+	return total_rows >= (double) lists * SUBLISTS * SUBLISTS * WRVQ_BLOCK_ENTRIES / 2 ? 2 : 1;
+}
+
+/* flat lists, flat directions for each level of sub-lists, a product level with a transform */
 static void
 make_shape(Relation index, int dimensions, double total_rows, wrvq_shape *shape)
 {
-	WrvqOptions *options = WrvqGetOptions(index);
-	int			 fuzzy_levels = options != NULL ? options->fuzzy_levels : -1;
 	/* pieces grow from 4 dimensions so that an entry stays within its bytes */
 	int				  piece_dimensions = Max(4, (dimensions + 475) / 476);
 	wrvq_level_shape *level = shape->levels;
@@ -56,26 +65,29 @@ make_shape(Relation index, int dimensions, double total_rows, wrvq_shape *shape)
 	shape->dimensions = dimensions;
 	shape->metric = WrvqIndexSupport(index)->metric;
 	shape->scale = 1;
-	shape->fuzzy_levels = fuzzy_levels < 0 ? 1 : fuzzy_levels;
 	SWIFT(shape->transform_block_dimensions = wrvq_training.default_transform_block(dimensions));
 
 	level->kind = WRVQ_FLAT;
 	level->weight_rule = WRVQ_WEIGHT_ONE;
 	level->weight_bits = 16;
 	level->codeword_count = choose_lists(index, total_rows);
+	shape->fuzzy_levels = choose_fuzzy_levels(index, total_rows, level->codeword_count);
 	level++;
-	level->kind = WRVQ_FLAT;
-	level->weight_rule = WRVQ_WEIGHT_PROJECTION;
-	level->weight_bits = 16;
-	level->codeword_count = SUBLISTS;
-	level++;
+	for (int i = 0; i < Max(shape->fuzzy_levels, 1); i++)
+	{
+		level->kind = WRVQ_FLAT;
+		level->weight_rule = WRVQ_WEIGHT_PROJECTION;
+		level->weight_bits = 16;
+		level->codeword_count = SUBLISTS;
+		level++;
+	}
 	level->kind = WRVQ_PRODUCT;
 	level->weight_rule = WRVQ_WEIGHT_PROJECTION;
 	level->weight_bits = 16;
 	level->codeword_count = 16;
 	level->piece_dimensions = Min(piece_dimensions, dimensions);
 	level->piece_count = (dimensions + level->piece_dimensions - 1) / level->piece_dimensions;
-	shape->level_count = 3;
+	shape->level_count = level + 1 - shape->levels;
 }
 
 /* 1 / mean length as a power of two, so that weights fit half precision and scaling is exact. */

@@ -115,7 +115,7 @@ private func encodeRows(
         l, wrvq_codebook_level(codebook, i), d, n, s, i, levels, layout, entries + offset)
     } else {
       encodeFlat(l, wrvq_codebook_level(codebook, i), d, n, s, i, levels, layout, entries + offset)
-      if i == 1 && shape.pointee.fuzzy_levels == 1 { noteSublists(s.codes, n, encoded) }
+      if i <= shape.pointee.fuzzyLevels { noteSublists(s.codes, l.count, n, encoded) }
     }
     offset &+= l.codeBytes &+ 2
     i &+= 1
@@ -153,12 +153,14 @@ private func beginResiduals(
   }
 }
 
+/// A further fuzzy level's codes are the lower digits of the sub-lists' numbers.
 private func noteSublists(
-  _ codes: UnsafePointer<UInt32>, _ n: Int, _ encoded: UnsafeMutablePointer<wrvq_encoded>
+  _ codes: UnsafePointer<UInt32>, _ count: Int, _ n: Int,
+  _ encoded: UnsafeMutablePointer<wrvq_encoded>
 ) {
   var row = 0
   while row < n {
-    encoded[row].sublist = codes[row]
+    encoded[row].sublist = encoded[row].sublist &* UInt32(count) &+ codes[row]
     row &+= 1
   }
 }

@@ -36,6 +36,7 @@ import CWRVQKernels
     calibration_merge: { calibrationMerge($0, $1, $2, $3) },
     block_put: { blockPut($0, $1, Int($2), $3, $4) },
     block_get: { blockGet($0, $1, Int($2), $3) },
+    entry_sublist: { entrySublist($0, $1, $2) },
     block_row: { blockRow($0, Int($1)) },
     block_set_row: { blockSetRow($0, Int($1), $2) },
     query_bytes: { queryBytes($0) },

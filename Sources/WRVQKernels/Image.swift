@@ -21,14 +21,15 @@ private struct ImageSections {
   init(_ shape: UnsafePointer<wrvq_shape>) {
     let d = shape.pointee.d, lists = listCount(shape)
     let listFloats = align64(4 &* ceil16(lists))
-    let sublistHalves = align64(2 &* lists &* sublistCount(shape))
+    let sublists = lists &* sublistCount(shape)
     halfNorms = align64(4 &* d)
     means = halfNorms &+ listFloats
     variances = means &+ listFloats
     residualVariances = variances &+ listFloats
     sublistWeights = residualVariances &+ listFloats
-    sublistConstants = sublistWeights &+ sublistHalves
-    transform = sublistConstants &+ sublistHalves
+    sublistConstants =
+      sublistWeights &+ align64(2 &* sublists &* sublistWeightCount(shape))
+    transform = sublistConstants &+ align64(2 &* sublists)
     levels = transform &+ align64(2 &* transformHalves(shape))
     bytes = levels
     var i = 0
@@ -139,7 +140,8 @@ func imageSetLevel(
   if index == 0 {
     setCenter(codebook, l.count, rows, scratch)
     let sublists = l.count &* sublistCount(wrvq_codebook_shape(codebook))
-    codebook.pointee.sublist_weights.update(repeating: 0, count: sublists)
+    codebook.pointee.sublist_weights.update(
+      repeating: 0, count: sublists &* sublistWeightCount(wrvq_codebook_shape(codebook)))
     codebook.pointee.sublist_constants.update(repeating: 0, count: sublists)
   }
   var row = 0

@@ -67,7 +67,7 @@ func queryLists(
 }
 
 /// Chooses the best share of the sub-lists of some lists by approximate distance: the list's own,
-/// plus its mean constant, less its mean weight along level 1's codeword (paper §3.3).
+/// plus its mean constant, less its mean weights along the fuzzy levels' codewords (paper §3.3).
 @inline(never)
 func querySublists(
   _ query: UnsafeMutablePointer<wrvq_query>, _ lists: UnsafePointer<UInt32>, _ n: Int,
@@ -82,6 +82,11 @@ func querySublists(
   chosen.update(repeating: width == 1 || wanted >= total ? 255 : 0, count: n &* rowBytes)
   if width == 1 || wanted >= total { return }
   let table = wrvq_query_table(query, 1), factor = query.pointee.inner_factor
+  let weights = codebook.pointee.sublist_weights
+  let isTwofold = shape.pointee.fuzzyLevels > 1
+  let second = isTwofold ? level(shape, 2).count : 1
+  let secondTable = isTwofold ? wrvq_query_table(query, 2) : table
+  let secondWeights = weights + (isTwofold ? listCount(shape) &* width : 0)
   var i = 0
   while i < n {
     let list = Int(lists[i])
@@ -89,9 +94,9 @@ func querySublists(
     var j = 0
     while j < width {
       let at = list &* width &+ j
-      let score =
-        base + floatFromHalf(codebook.pointee.sublist_constants[at]) - factor
-        * floatFromHalf(codebook.pointee.sublist_weights[at]) * table[j]
+      var inner = floatFromHalf(weights[at]) * table[j / second]
+      if isTwofold { inner += floatFromHalf(secondWeights[at]) * secondTable[j % second] }
+      let score = base + floatFromHalf(codebook.pointee.sublist_constants[at]) - factor * inner
       keys[i &* width &+ j] = orderedKey(score, UInt32(truncatingIfNeeded: i &* width &+ j))
       j &+= 1
     }

@@ -5,6 +5,7 @@ import CWRVQKernels
 extension wrvq_shape {
   @inline(__always) var d: Int { Int(dimensions) }
   @inline(__always) var levelCount: Int { Int(level_count) }
+  @inline(__always) var fuzzyLevels: Int { Int(fuzzy_levels) }
   @inline(__always) var transformBlock: Int { Int(transform_block_dimensions) }
 }
 
@@ -17,9 +18,20 @@ func level(_ shape: UnsafePointer<wrvq_shape>, _ i: Int) -> wrvq_level_shape {
   Int(level(shape, 0).codeword_count)
 }
 
-/// Sub-lists of a list: one a codeword of level 1, or one in all without a fuzzy level.
+/// Sub-lists of a list: one for each choice of the fuzzy levels' codewords, so one without any.
 @inline(__always) func sublistCount(_ shape: UnsafePointer<wrvq_shape>) -> Int {
-  shape.pointee.fuzzy_levels > 0 ? Int(level(shape, 1).codeword_count) : 1
+  var count = 1
+  var i = 1
+  while i <= shape.pointee.fuzzyLevels {
+    count &*= level(shape, i).count
+    i &+= 1
+  }
+  return count
+}
+
+/// Mean weights kept of a sub-list: one a fuzzy level, and level 1's even without any.
+@inline(__always) func sublistWeightCount(_ shape: UnsafePointer<wrvq_shape>) -> Int {
+  shape.pointee.fuzzyLevels > 1 ? shape.pointee.fuzzyLevels : 1
 }
 
 extension wrvq_level_shape {
@@ -67,7 +79,8 @@ func shapeCheck(_ shape: UnsafePointer<wrvq_shape>) -> wrvq_status {
   guard
     s.dimensions >= 1 && s.dimensions <= WRVQ_DIMENSIONS_MAX && s.metric >= 0 && s.metric <= 2
       && s.level_count >= 1 && s.level_count <= WRVQ_LEVELS_MAX && s.fuzzy_levels >= 0
-      && s.fuzzy_levels <= 1 && s.fuzzy_levels < s.level_count && s.transform_block_dimensions >= 0
+      && s.fuzzy_levels <= WRVQ_FUZZY_LEVELS_MAX && s.fuzzy_levels < s.level_count
+      && s.transform_block_dimensions >= 0
       && s.transform_block_dimensions <= s.dimensions && s.scale > 0 && s.scale < .infinity
   else { return WRVQ_BAD_SHAPE }
   var i = 0
@@ -78,10 +91,12 @@ func shapeCheck(_ shape: UnsafePointer<wrvq_shape>) -> wrvq_status {
     }
     i &+= 1
   }
-  if s.fuzzy_levels == 1 {
-    let l = level(shape, 1)
-    if l.isProduct || l.codeword_count > WRVQ_SUBLISTS_MAX { return WRVQ_BAD_SHAPE }
+  i = 1
+  while i <= s.fuzzyLevels {
+    if level(shape, i).isProduct { return WRVQ_BAD_SHAPE }
+    i &+= 1
   }
+  if sublistCount(shape) > Int(WRVQ_SUBLISTS_MAX) { return WRVQ_BAD_SHAPE }
   var layout = wrvq_layout()
   blockLayout(shape, &layout)
   return 6 &+ layout.entry_bytes <= WRVQ_ENTRY_BYTES_MAX ? WRVQ_OK : WRVQ_BAD_SHAPE
@@ -135,4 +150,24 @@ func blockHalves(_ d: Int, _ b: Int) -> Int {
     start &+= b
   }
   return halves
+}
+
+/// The sub-list of an entry.
+///
+/// - Parameter entry: `entry_bytes`, perhaps of a damaged page: then any number below 2¹⁶.
+@inline(never)
+func entrySublist(
+  _ shape: UnsafePointer<wrvq_shape>, _ layout: UnsafePointer<wrvq_layout>,
+  _ entry: UnsafePointer<UInt8>
+) -> UInt32 {
+  var sublist: UInt32 = 0
+  var field = layout.pointee.constants_offset >= 0 ? entry + 2 : entry
+  var i = 1
+  while i <= shape.pointee.fuzzyLevels {
+    // At most 256 sub-lists: a fuzzy level's code is one byte.
+    sublist = sublist &* UInt32(level(shape, i).count) &+ UInt32(field[0])
+    field += wrvq_layout_code_bytes(layout, i) &+ 2
+    i &+= 1
+  }
+  return sublist
 }

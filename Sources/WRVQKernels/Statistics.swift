@@ -13,7 +13,7 @@ private struct ListSums {
 /// Sums of one sub-list.
 private struct SublistSums {
   var count: Float = 0
-  var weight: Float = 0
+  var weight: (Float, Float) = (0, 0)  // of the fuzzy levels
   var constant: Float = 0
 }
 
@@ -52,8 +52,12 @@ func statisticsAdd(
     sublist.pointee.count += 1
     if hasConstant { sublist.pointee.constant += loadHalf(entry) }
     if shape.pointee.levelCount > 1 {
-      sublist.pointee.weight +=
-        loadHalf(entry + ((hasConstant ? 2 : 0) &+ wrvq_layout_code_bytes(layout, 1)))
+      let first = (hasConstant ? 2 : 0) &+ wrvq_layout_code_bytes(layout, 1)
+      sublist.pointee.weight.0 += loadHalf(entry + first)
+      if shape.pointee.fuzzyLevels > 1 {
+        sublist.pointee.weight.1 +=
+          loadHalf(entry + (first &+ 2 &+ wrvq_layout_code_bytes(layout, 2)))
+      }
     }
     row &+= 1
   }
@@ -82,7 +86,8 @@ func statisticsMerge(
   i = 0
   while i < count &* sublistCount(shape) {
     sublists[i].count += moreSublists[i].count
-    sublists[i].weight += moreSublists[i].weight
+    sublists[i].weight.0 += moreSublists[i].weight.0
+    sublists[i].weight.1 += moreSublists[i].weight.1
     sublists[i].constant += moreSublists[i].constant
     i &+= 1
   }
@@ -113,7 +118,11 @@ func imageSetStatistics(
     var j = i &* width
     while j < (i &+ 1) &* width {
       let n = sublists[j].count > 0 ? sublists[j].count : 1
-      codebook.pointee.sublist_weights[j] = halfFromFloat(sublists[j].weight / n)
+      codebook.pointee.sublist_weights[j] = halfFromFloat(sublists[j].weight.0 / n)
+      if shape.pointee.fuzzyLevels > 1 {
+        codebook.pointee.sublist_weights[count &* width &+ j] =
+          halfFromFloat(sublists[j].weight.1 / n)
+      }
       codebook.pointee.sublist_constants[j] = halfFromFloat(sublists[j].constant / n)
       j &+= 1
     }

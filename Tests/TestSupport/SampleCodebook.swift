@@ -17,7 +17,35 @@ public final class SampleCodebook {
 
   public var d: Int { sample.dimensions }
   public var lists: Int { Int(shape.level(0).codeword_count) }
-  public var sublists: Int { sample.fuzzy ? Int(shape.level(1).codeword_count) : 1 }
+  public var sublists: Int {
+    (0..<sample.fuzzyLevels).reduce(1) { $0 * Int(shape.level($1 + 1).codeword_count) }
+  }
+  /// The sub-list of an entry, by the codes of its fuzzy levels.
+  public func sublist(_ entry: DecodedEntry) -> Int {
+    entry.levels.prefix(sample.fuzzyLevels).enumerated().reduce(0) {
+      $0 * Int(shape.level($1.offset + 1).codeword_count) + $1.element.codes[0]
+    }
+  }
+
+  /// The codes that make up a sub-list's number, level 1's first.
+  public func digits(_ sublist: Int) -> [Int] {
+    var rest = sublist, codes: [Int] = []
+    for level in stride(from: sample.fuzzyLevels, to: 0, by: -1) {
+      let count = Int(shape.level(level).codeword_count)
+      codes.insert(rest % count, at: 0)
+      rest /= count
+    }
+    return codes
+  }
+
+  /// What the kernel says is the sub-list of an entry.
+  public func entrySublist(_ entry: [UInt8]) -> Int {
+    let guarded = GuardedBuffer(entry)
+    return withLayout { layout in
+      withUnsafePointer(to: shape) { Int(kernels.entry_sublist($0, layout, guarded.pointer)) }
+    }
+  }
+
   public var entryBytes: Int { Int(layout.entry_bytes) }
   public var isL2: Bool { sample.metric == WRVQ_L2 }
 

@@ -11,19 +11,19 @@ public struct SampleShape: Sendable, CustomStringConvertible {
   public var metric: wrvq_metric
   public var dimensions: Int
   public var transformBlock: Int
-  public var fuzzy: Bool
+  public var fuzzyLevels: Int
   public var scale: Float
   public var levels: [Level]
 
   public init(
     name: String, metric: wrvq_metric, dimensions: Int, transformBlock: Int = 0,
-    fuzzy: Bool = false, scale: Float = 1, levels: [Level]
+    fuzzyLevels: Int = 0, scale: Float = 1, levels: [Level]
   ) {
     self.name = name
     self.metric = metric
     self.dimensions = dimensions
     self.transformBlock = transformBlock
-    self.fuzzy = fuzzy
+    self.fuzzyLevels = fuzzyLevels
     self.scale = scale
     self.levels = levels
   }
@@ -45,7 +45,7 @@ public struct SampleShape: Sendable, CustomStringConvertible {
       name: "flat with one- and two-byte codes", metric: WRVQ_L2, dimensions: 24, scale: 2.5,
       levels: [.flat(40, one), .flat(300, projection), .flat(16, norm)]),
     .init(
-      name: "fuzzy 256", metric: WRVQ_L2, dimensions: 12, fuzzy: true,
+      name: "fuzzy 256", metric: WRVQ_L2, dimensions: 12, fuzzyLevels: 1,
       levels: [.flat(9, one), .flat(256, projection)]),
     .init(
       name: "sixteen levels", metric: WRVQ_L2, dimensions: 21, transformBlock: 21,
@@ -56,15 +56,21 @@ public struct SampleShape: Sendable, CustomStringConvertible {
       levels: [.flat(17, one), .product(pieces: 8, dimensions: 4, projection)]),
     .init(
       name: "fuzzy, transform, product with odd pieces", metric: WRVQ_L2, dimensions: 18,
-      transformBlock: 18, fuzzy: true, scale: 0.5,
+      transformBlock: 18, fuzzyLevels: 1, scale: 0.5,
       levels: [
         .flat(30, one), .flat(10, projection), .product(pieces: 5, dimensions: 4, projection),
       ]),
     .init(
       name: "block-diagonal transform", metric: WRVQ_L2, dimensions: 40, transformBlock: 16,
-      fuzzy: true,
+      fuzzyLevels: 1,
       levels: [
         .flat(16, one), .flat(16, norm), .product(pieces: 10, dimensions: 4, norm),
+      ]),
+    .init(
+      name: "two fuzzy levels", metric: WRVQ_L2, dimensions: 20, transformBlock: 20, fuzzyLevels: 2,
+      levels: [
+        .flat(11, one), .flat(5, projection), .flat(7, norm),
+        .product(pieces: 5, dimensions: 4, projection),
       ]),
     .init(
       name: "pieces of six, plain residuals", metric: WRVQ_L2, dimensions: 33, transformBlock: 33,
@@ -87,14 +93,14 @@ public struct SampleShape: Sendable, CustomStringConvertible {
     }
 
   /// Those with a fuzzy level.
-  public static let fuzzy: [SampleShape] = all.filter(\.fuzzy)
+  public static let fuzzy: [SampleShape] = all.filter { $0.fuzzyLevels > 0 }
 
   public var shape: wrvq_shape {
     var shape = wrvq_shape()
     shape.dimensions = Int32(dimensions)
     shape.metric = Int32(metric.rawValue)
     shape.level_count = Int32(levels.count)
-    shape.fuzzy_levels = fuzzy ? 1 : 0
+    shape.fuzzy_levels = Int32(fuzzyLevels)
     shape.transform_block_dimensions = Int32(transformBlock)
     shape.scale = scale
     for (i, level) in levels.enumerated() {

@@ -163,7 +163,10 @@ import Testing
     var numbers = TestNumbers(seed: 75)
     for at in 0..<codebook.lists * width {
       let c = codebook.codebook.pointee
-      c.sublist_weights[at] = KernelReference.half(numbers.uniform() + 1)
+      for level in 0..<sample.fuzzyLevels {
+        c.sublist_weights[level * codebook.lists * width + at] =
+          KernelReference.half(numbers.uniform() + 1)
+      }
       c.sublist_constants[at] = codebook.isL2 ? KernelReference.half(numbers.uniform() + 1) : 0
     }
     let query = SampleQuery(codebook, codebook.vectors(1, seed: 76)), q = query.vector
@@ -174,9 +177,11 @@ import Testing
       scores.append(
         (0..<width).map { sublist in
           let at = Int(list) * width + sublist, c = codebook.codebook.pointee
-          let along =
-            KernelReference.value(ofHalf: c.sublist_weights[at])
-            * dot(q, codebook.flatCodeword(1, sublist))
+          let along = codebook.digits(sublist).enumerated().reduce(0.0) {
+            let at = $1.offset * codebook.lists * width + at
+            return $0 + KernelReference.value(ofHalf: c.sublist_weights[at])
+              * dot(q, codebook.flatCodeword($1.offset + 1, $1.element))
+          }
           return codebook.isL2
             ? dot(difference, difference) + KernelReference.value(ofHalf: c.sublist_constants[at])
               - 2 * along : -dot(q, c0) - along
@@ -202,7 +207,7 @@ import Testing
 
   @Test(arguments: KernelLevel.available)
   func withoutSublistsEveryListIsVisitedWhole(_ level: KernelLevel) {
-    let codebook = SampleCodebook(level, SampleShape.all.first { !$0.fuzzy }!)
+    let codebook = SampleCodebook(level, SampleShape.all.first { $0.fuzzyLevels == 0 }!)
     let query = SampleQuery(codebook, codebook.vectors(1, seed: 77))
     #expect(sublists(query, [0, 2, 3], 0.1) == [[255], [255], [255]])
   }

@@ -60,7 +60,7 @@ import Testing
     }
     for value in wild + [3] { expectBad("metric \(value)") { $0.metric = value } }
     for value in wild + [0, 17] { expectBad("level_count \(value)") { $0.level_count = value } }
-    for value in wild + [2] { expectBad("fuzzy_levels \(value)") { $0.fuzzy_levels = value } }
+    for value in wild + [2, 3] { expectBad("fuzzy_levels \(value)") { $0.fuzzy_levels = value } }
     for value in wild + [good.dimensions + 1] {
       expectBad("transform \(value)") { $0.transform_block_dimensions = value }
     }
@@ -99,6 +99,17 @@ import Testing
       expectBad("lists have weight one") {
         $0.setLevel(0) { $0.weight_rule = Int32(rule.rawValue) }
       }
+    }
+    expectBad("17 by 16 sub-lists") {
+      let product = $0.level(2), flat = $0.level(1)
+      $0.level_count = 4
+      $0.fuzzy_levels = 2
+      $0.setLevel(1) { $0.codeword_count = 17 }
+      $0.setLevel(2) {
+        $0 = flat
+        $0.codeword_count = 16
+      }
+      $0.setLevel(3) { $0 = product }
     }
     expectBad("257 sub-lists") { $0.setLevel(1) { $0.codeword_count = 257 } }
     expectBad("a product level's codes are 16") { $0.setLevel(2) { $0.codeword_count = 15 } }

@@ -64,7 +64,11 @@ import Testing
           let mean = values.isEmpty ? 0 : values.reduce(0, +) / Double(values.count)
           #expect(abs(KernelReference.value(ofHalf: half) - mean) <= abs(mean) * 6e-4 + 1e-5)
         }
-        expectMean(c.sublist_weights[at], fields.map { $0.levels.first?.factor ?? 0 })
+        for level in 0..<max(1, sample.fuzzyLevels) {
+          expectMean(
+            c.sublist_weights[level * codebook.lists * codebook.sublists + at],
+            fields.map { level < $0.levels.count ? $0.levels[level].factor : 0 })
+        }
         expectMean(c.sublist_constants[at], fields.map(\.constant))
       }
     }

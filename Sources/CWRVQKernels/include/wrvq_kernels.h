@@ -34,6 +34,7 @@
 #define WRVQ_LISTS_MAX 65536
 #define WRVQ_LEVELS_MAX 16
 #define WRVQ_SUBLISTS_MAX 256
+#define WRVQ_FUZZY_LEVELS_MAX 2
 /* entries in a block; the unit of a scan */
 #define WRVQ_BLOCK_ENTRIES 32
 /* a block must fit a page beside its header: 32 entries of at most this */
@@ -93,7 +94,7 @@ typedef struct wrvq_shape
 	int32_t		dimensions;		/* d: 1..16,000 */
 	int32_t		metric;			/* wrvq_metric */
 	int32_t		level_count;	/* 1..WRVQ_LEVELS_MAX */
-	int32_t		fuzzy_levels;	/* 0, or 1: level 1's codes key sub-lists */
+	int32_t		fuzzy_levels;	/* 0 to 2: so many levels' codes, from level 1, key sub-lists */
 	/* rows and columns of each diagonal block of the transform; 0: no transform */
 	int32_t		transform_block_dimensions;
 	float		scale;			/* vectors are multiplied by it first */
@@ -119,7 +120,10 @@ typedef struct wrvq_codebook
 	float	   *WRVQ_NONNULL list_means;
 	float	   *WRVQ_NONNULL list_variances;
 	float	   *WRVQ_NONNULL list_residual_variances;
-	/* means over a sub-list's entries of the first factor and of the constant, halves [lists][sublists] */
+	/*
+	 * means over a sub-list's entries of the fuzzy levels' factors, halves
+	 * [max(1, fuzzy_levels)][lists][sublists], and of the constant, [lists][sublists]
+	 */
 	uint16_t   *WRVQ_NONNULL sublist_weights;
 	uint16_t   *WRVQ_NONNULL sublist_constants;
 	/* flat: packed halves [ceil(s/16)][d][16]; product: packed halves [m][p][16] */
@@ -333,6 +337,9 @@ typedef struct wrvq_kernels
 	/* Returns the row identifier. */
 	uint64_t	(*WRVQ_NONNULL block_get) (const wrvq_layout *WRVQ_NONNULL layout, const uint8_t *WRVQ_NONNULL block, int32_t position,
 										   uint8_t *WRVQ_NONNULL entry);
+	/* The sub-list of an entry: its fuzzy levels' codes as digits, level 1's first. */
+	uint32_t	(*WRVQ_NONNULL entry_sublist) (const wrvq_shape *WRVQ_NONNULL shape, const wrvq_layout *WRVQ_NONNULL layout,
+											   const uint8_t *WRVQ_NONNULL entry);
 	uint64_t	(*WRVQ_NONNULL block_row) (const uint8_t *WRVQ_NONNULL block, int32_t position);
 	void		(*WRVQ_NONNULL block_set_row) (uint8_t *WRVQ_NONNULL block, int32_t position, uint64_t row);
 
