@@ -119,8 +119,12 @@ func lossText(_ loss: Double) -> String {
 
 /// Prints a value as JSON, one object or list, keys sorted.
 func printJSON(_ value: some Encodable) throws {
+  print(try jsonText(value))
+}
+
+func jsonText(_ value: some Encodable) throws -> String {
   let encoder = JSONEncoder()
   encoder.keyEncodingStrategy = .convertToSnakeCase
   encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-  print(String(decoding: try encoder.encode(value), as: UTF8.self))
+  return String(decoding: try encoder.encode(value), as: UTF8.self)
 }

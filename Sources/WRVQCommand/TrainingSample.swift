@@ -9,6 +9,8 @@ struct TrainingSample {
     var levels: [LevelSpecification]?
     /// nil: by the levels.
     var count: Int?
+    /// So many more vectors, whatever the count.
+    var extra = 0
     var seed: UInt64
   }
 
@@ -82,11 +84,11 @@ extension TrainingSample.Request {
 
   /// 50 vectors for each list, enough for k-means; more of them cost time and gain little.
   func count(of levels: [LevelSpecification], dimensions: Int) -> Int {
-    if let count { return count }
+    if let count { return count + extra }
     var lists = 1
     if case .flat(let count) = levels.first?.kind { lists = count }
     let wanted = min(max(50 * lists, 10_000), 200_000)
-    return min(wanted, Self.maximumBytes / (4 * dimensions))
+    return min(wanted, Self.maximumBytes / (4 * dimensions)) + extra
   }
 
   private static let maximumBytes = 1 << 30

@@ -10,7 +10,7 @@ struct WRVQCommand: ParsableCommand {
     version: "wrvq 1.0",
     subcommands: [
       TrainCommand.self, LoadCommand.self, ExportCommand.self, ListCommand.self, ShowCommand.self,
-      DropCommand.self, EncodeCommand.self, DecodeCommand.self,
+      DropCommand.self, EncodeCommand.self, DecodeCommand.self, EvaluateCommand.self,
     ],
     // -h is the host, as in psql.
     helpNames: .long)

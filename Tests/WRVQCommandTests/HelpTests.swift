@@ -9,7 +9,7 @@ import Testing
     (LoadCommand.self, HelpTexts.load), (ExportCommand.self, HelpTexts.export),
     (ListCommand.self, HelpTexts.list), (ShowCommand.self, HelpTexts.show),
     (DropCommand.self, HelpTexts.drop), (EncodeCommand.self, HelpTexts.encode),
-    (DecodeCommand.self, HelpTexts.decode),
+    (DecodeCommand.self, HelpTexts.decode), (EvaluateCommand.self, HelpTexts.evaluate),
   ]
 
   @Test(arguments: commands.indices) func helpIsWhatUsersRead(index: Int) {

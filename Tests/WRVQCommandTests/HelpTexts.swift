@@ -18,6 +18,8 @@ enum HelpTexts {
       drop                    Removes a codebook from a database.
       encode                  Encodes the vectors of a file with a codebook.
       decode                  Turns encoded vectors back into approximate ones.
+      evaluate                Compares codebooks with other quantizers on vectors
+                              held out of training.
 
       See 'wrvq help <subcommand>' for detailed help.
     """
@@ -267,4 +269,66 @@ enum HelpTexts {
 
     """
 
+  static let evaluate = """
+    OVERVIEW: Compares codebooks with other quantizers on vectors held out of
+    training.
+
+    Trains WRVQ and, at as many codes and at as many bytes a vector, RVQ, PQ, OPQ
+    and an additive quantizer; encodes the test rows, and ranks them for the
+    queries by their codes. Prints the quantization loss, and the recall: of the 10
+    nearest test rows, say, the share among the 10 that the codes put first (ADC:
+    the query itself compared with codes; SDC: its code). Bytes count all codes and
+    all weights of a vector.
+
+    USAGE: wrvq evaluate (--input <file> | --table <table> --column <column>) [<options>]
+
+    CONNECTION:
+      -h, --host <host>       Host name, or the directory of the server's socket.
+      -p, --port <port>       Port.
+      -U, --username <username>
+                              User to connect as.
+      -d, --dbname <dbname>   Database: a name, a URI (postgresql://…) or a
+                              conninfo string.
+
+    OPTIONS:
+      --input <file>          A file of vectors: .npy or .fvecs.
+      --table <table>         A table or a view, named as in SQL.
+      --column <column>       Its column of vectors: real[], or pgvector's vector
+                              or halfvec.
+      --codebook <name-or-file>
+                              Judge this codebook, a name or a file, instead of
+                              training one.
+      --levels <levels>       The levels to train, as for train; may be repeated.
+                              (default: by the number of rows)
+      --weight-bits <weight-bits>
+                              Bits of a stored weight; may be repeated. (default:
+                              16)
+      --method <method>       How to train: linear (L) or adam (T), as train; may
+                              be repeated. (default: linear) (values: linear, adam)
+      --iterations <iterations>
+                              Of adam: mini-batches, 1 to 100000. (default: 1000)
+      --weight <weight>       How a level's weight is chosen. (default: projection)
+                              (values: projection, norm)
+      --beam <beam>           Encode with the codebook a second time, with a beam
+                              of so many ways to code, 1 to 256. (default: 1)
+      --refit                 Encode with it a second time, and fit all weights of
+                              a vector together.
+      --metric <metric>       The distance to rank by. (default: l2, or the
+                              codebook's) (values: l2, ip, cosine)
+      --baseline <baseline>   Compare with this quantizer, or with none; may be
+                              repeated. (default: all) (values: rvq, pq, opq,
+                              additive, none)
+      --sample <sample>       Train on this many vectors. (default: as train)
+      --test-rows <test-rows> Hold out this many rows for the test. (default:
+                              10000, or half of the rows)
+      --test <file>           A file of test rows instead: .npy or .fvecs.
+      --queries <file>        A file of queries: .npy or .fvecs. (default: 1000 of
+                              the test rows)
+      --seed <seed>           Seed of all random choices. (default: 1)
+      --threads <threads>     Threads. (default: as many as processors)
+      --json                  Print JSON.
+      --version               Show the version.
+      --help                  Show help information.
+
+    """
 }

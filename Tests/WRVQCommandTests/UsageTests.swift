@@ -44,6 +44,17 @@ func diagnose(_ arguments: [String]) -> Diagnostic? {
     "encode --codebook c --input f.npy --output f --refit 1",
     "encode --codebook c --input f.npy --output f --levels 1",
     "decode --codebook c --input f", "decode --codebook c --input f --output f.npy --levels 0",
+    "evaluate", "evaluate --table t", "evaluate --input f.npy --table t --column c",
+    "evaluate --input f.npy --levels flat:0", "evaluate --input f.npy --weight-bits 5",
+    "evaluate --input f.npy --codebook c --levels flat:4",
+    "evaluate --input f.npy --codebook c --metric l2", "evaluate --input f.npy --codebook=",
+    "evaluate --input f.npy --test f.npy --test-rows 5", "evaluate --input f.npy --test-rows 0",
+    "evaluate --input f.npy --sample 0", "evaluate --input f.npy --baseline lsq",
+    "evaluate --input f.npy --baseline none --baseline rvq", "evaluate --input f.npy --beam 0",
+    "evaluate --input f.npy --iterations 5", "evaluate --input f.npy --method adam --iterations 0",
+    "evaluate --input f.npy --method adam --method adam",
+    "evaluate --input f.npy --codebook c --method linear", "evaluate --input f.npy --threads 0",
+    "evaluate --input f.npy --metric hamming",
   ]) func aUsageErrorEndsWithStatusTwo(line: String) throws {
     let diagnostic = try #require(diagnose(line.split(separator: " ").map(String.init)))
     #expect(diagnostic.exitStatus == 2 && !diagnostic.isAnswer)
@@ -62,6 +73,11 @@ func diagnose(_ arguments: [String]) -> Diagnostic? {
     "encode --codebook c --input f.npy --output f -h /tmp --threads 2 --json",
     "encode --codebook c --input f.npy --output f --beam 256 --refit",
     "decode --codebook ./c --input f --output f.npy --levels 2",
+    "evaluate --input f.npy --levels flat:4 --levels flat:4,flat:4 --weight-bits 16 --weight-bits 4",
+    "evaluate --table t --column c --codebook c --queries q.npy --test t.fvecs --beam 8 --refit",
+    "evaluate --input f.npy --baseline rvq --baseline pq --metric cosine --weight norm --json",
+    "evaluate --input f.npy --method linear --method adam --iterations 50",
+    "evaluate --input f.npy --baseline none --test-rows 5 --sample 9 --seed 3 --threads 2",
   ]) func goodUsageIsUnderstood(line: String) {
     #expect(diagnose(line.split(separator: " ").map(String.init)) == nil)
   }
