@@ -5,9 +5,9 @@
     benchmarks/compare.py --base BASE.npy [--query QUERY.npy] --dsn 'host=… dbname=…' [--json FILE]
 
 Needs a server with both extensions (benchmarks/bench makes one).  Without --query, the last 1,000 rows of the base are
-held out as queries.  Times are medians of single queries taken inside the server (see common.py); "at recall r" is
-read off the measured curve, straight between its points on a logarithmic axis of time.  Drops and creates tables
-bench_….
+held out as queries.  wrvq indexes a real[], pgvector's indexes a vector; with --type, both the same vector or halfvec.
+Times are medians of single queries taken inside the server (see common.py); "at recall r" is read off the measured curve,
+straight between its points on a logarithmic axis of time.  Drops and creates tables bench_….
 """
 import argparse
 import json
@@ -17,8 +17,10 @@ import numpy as np
 
 from common import connect, load, recall, run, truth
 
-METRIC = {"l2": ("<->", "real_l2_ops", "vector_l2_ops"), "ip": ("<#>", "real_ip_ops", "vector_ip_ops"),
-          "cosine": ("<=>", "real_cosine_ops", "vector_cosine_ops")}
+OPERATOR = {"l2": "<->", "ip": "<#>", "cosine": "<=>"}
+COLUMN = {"real": "real[]"}
+# for each type of column that wrvq is to index: the columns of wrvq and of pgvector
+TYPES = {"real": ("real", "vector"), "vector": ("vector", "vector"), "halfvec": ("halfvec", "halfvec")}
 K = 10
 RECALLS = (0.95, 0.99)
 
@@ -41,18 +43,19 @@ class Contender:
         return float(np.median(seconds)), size / 1e6
 
 
-def contenders(metric, rows):
-    _, real_class, vector_class = METRIC[metric]
+def contenders(types, metric, rows):
+    ours, theirs = (f"bench_{type}" for type in types)
+    our_class, their_class = (f"{type}_{metric}_ops" for type in types)
     targets = (0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
     lists = max(1, rows // 1000)
     probes = sorted({max(1, round(lists * share)) for share in (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)})
     return [
-        Contender("wrvq", "bench_real", f"USING wrvq (embedding {real_class})", "wrvq.target_recall", targets),
-        Contender("wrvq, spill = 2", "bench_real", f"USING wrvq (embedding {real_class}) WITH (spill = 2)",
+        Contender("wrvq", ours, f"USING wrvq (embedding {our_class})", "wrvq.target_recall", targets),
+        Contender("wrvq, spill = 2", ours, f"USING wrvq (embedding {our_class}) WITH (spill = 2)",
                   "wrvq.target_recall", targets),
-        Contender("HNSW", "bench_vector", f"USING hnsw (embedding {vector_class}) WITH (m = 16, ef_construction = 64)",
+        Contender("HNSW", theirs, f"USING hnsw (embedding {their_class}) WITH (m = 16, ef_construction = 64)",
                   "hnsw.ef_search", (20, 40, 80, 120, 160, 240, 400, 800)),
-        Contender("IVFFlat", "bench_vector", f"USING ivfflat (embedding {vector_class}) WITH (lists = {lists})",
+        Contender("IVFFlat", theirs, f"USING ivfflat (embedding {their_class}) WITH (lists = {lists})",
                   "ivfflat.probes", probes),
     ]
 
@@ -65,7 +68,7 @@ def measure(connection, contender, metric, queries, expected):
     """The curve: (setting, recall, median ms)."""
     curve = []
     for value in contender.values:
-        times, ids = run(connection, queries, K, contender.table, query_table(contender.table), METRIC[metric][0],
+        times, ids = run(connection, queries, K, contender.table, query_table(contender.table), OPERATOR[metric],
                          settings={"enable_seqscan": "off", contender.setting: value})
         curve.append((value, recall(ids, expected), float(np.median(times))))
         if curve[-1][1] > 0.9985:
@@ -90,7 +93,7 @@ def measure_filters(connection, contender, metric, base, query, settings):
         if keep.sum() < 2 * K:
             continue
         expected = np.where(keep)[0][truth(base[keep], query, metric, K)]
-        times, ids = run(connection, len(query), K, contender.table, query_table(contender.table), METRIC[metric][0],
+        times, ids = run(connection, len(query), K, contender.table, query_table(contender.table), OPERATOR[metric],
                          filter=f"id % {every} = {3 % every}",
                          settings={"enable_seqscan": "off", "enable_sort": "off", **settings})
         results.append((1 / every, recall(ids, expected), int((ids < 0).any(axis=1).sum()), float(np.median(times))))
@@ -112,7 +115,8 @@ def main():
     parser.add_argument("--base", required=True)
     parser.add_argument("--query")
     parser.add_argument("--dsn", default="")
-    parser.add_argument("--metric", choices=METRIC, default="l2")
+    parser.add_argument("--metric", choices=OPERATOR, default="l2")
+    parser.add_argument("--type", choices=TYPES, default="real", help="of the column that wrvq indexes")
     parser.add_argument("--json", help="write all figures here")
     options = parser.parse_args()
     base = np.load(options.base).astype(np.float32)
@@ -121,19 +125,22 @@ def main():
     else:
         order = np.random.default_rng(7).permutation(len(base))
         base, query = base[order[1000:]], base[order[:1000]]
+    if options.type == "halfvec":
+        base, query = (vectors.astype(np.float16).astype(np.float32) for vectors in (base, query))
     expected = truth(base, query, options.metric, K)
 
     connection = connect(options.dsn)
-    for extension in ("wrvq", "vector"):
-        connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
-    for table, type in (("bench_real", "real[]"), ("bench_vector", "vector")):
-        load(connection, table, base, type)
-        load(connection, query_table(table), query, type)
-    print(f"{len(base):,} rows of {base.shape[1]} dimensions, {len(query):,} queries, {options.metric}; "
+    connection.execute("CREATE EXTENSION IF NOT EXISTS wrvq_pgvector CASCADE")
+    types = TYPES[options.type]
+    for type in dict.fromkeys(types):
+        load(connection, f"bench_{type}", base, COLUMN.get(type, type))
+        load(connection, f"bench_query_{type}", query, COLUMN.get(type, type))
+    print(f"{len(base):,} rows of {base.shape[1]} dimensions, {len(query):,} queries, {options.metric},"
+          f" wrvq on {options.type}; "
           + connection.execute("SHOW server_version").fetchone()[0])
 
     report = {}
-    for contender in contenders(options.metric, len(base)):
+    for contender in contenders(types, options.metric, len(base)):
         is_wrvq = contender.name.startswith("wrvq")
         seconds, megabytes = contender.build(connection, 3 if is_wrvq else 1)
         print(f"\n{contender.name}: built in {seconds:.2f} s, {megabytes:.1f} MB")

@@ -22,12 +22,14 @@ SET enable_sort = off;
 SELECT id, embedding FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 1;
 SELECT count(*), min(embedding <-> '[3,1,2]') > 0 AS another FROM (
 	SELECT * FROM items WHERE id != 1 ORDER BY embedding <-> (SELECT embedding FROM items WHERE id = 1) LIMIT 5) s;
+SELECT count(*) > 5 AS many FROM items WHERE embedding <-> '[3,1,2]' < 5;
 SELECT count(*) FROM (SELECT * FROM items WHERE embedding <-> '[3,1,2]' < 5 ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
 SELECT embedding <-> '[3,1,2]' AS distance FROM items ORDER BY 1 LIMIT 2;
 SELECT (embedding <#> '[3,1,2]') * -1 AS inner_product FROM items WHERE id = 1;
 SELECT 1 - (embedding <=> '[3,1,2]') AS cosine_similarity FROM items WHERE id = 1;
 SELECT AVG(embedding) FROM items WHERE id < 3;
 SELECT category_id, AVG(embedding) FROM items WHERE category_id < 2 GROUP BY category_id ORDER BY 1;
+SELECT SUM(embedding) FROM items WHERE id < 3;
 EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
 DROP INDEX items_embedding_idx;
 
@@ -41,12 +43,22 @@ DROP INDEX items_embedding_idx;
 CREATE INDEX ON items USING wrvq (embedding vector_cosine_ops) WITH (lists = 100);
 EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY embedding <=> '[3,1,2]' LIMIT 5;
 DROP INDEX items_embedding_idx;
+SET maintenance_work_mem = '64MB';
+SET max_parallel_maintenance_workers = 7;
 CREATE INDEX CONCURRENTLY ON items USING wrvq (embedding vector_l2_ops) WITH (lists = 100);
+SELECT phase, round(100.0 * blocks_done / nullif(blocks_total, 0), 1) AS "%" FROM pg_stat_progress_create_index;
 SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_create_index;
+RESET maintenance_work_mem;
+RESET max_parallel_maintenance_workers;
 BEGIN;
 -- settings of pgvector's access methods may stay where they are
 SET LOCAL hnsw.ef_search = 100;
 SET LOCAL ivfflat.probes = 10;
+SET LOCAL hnsw.iterative_scan = strict_order;
+SET LOCAL hnsw.max_scan_tuples = 20000;
+SET LOCAL hnsw.scan_mem_multiplier = 2;
+SET LOCAL ivfflat.iterative_scan = relaxed_order;
+SET LOCAL ivfflat.max_probes = 100;
 SELECT count(*) FROM (SELECT * FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
 COMMIT;
 -- but options of HNSW are no options of ours
@@ -56,7 +68,12 @@ CREATE INDEX ON items USING wrvq (embedding vector_l2_ops) WITH (m = 16, ef_cons
 SELECT count(*), bool_and(category_id = 123) FROM (
 	SELECT * FROM items WHERE category_id = 123 ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
 EXPLAIN (COSTS OFF) SELECT * FROM items WHERE category_id = 123 ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+-- an index on the filter column beside it, of one column or more: the planner may take either
 CREATE INDEX ON items (category_id);
+CREATE INDEX items_content ON items (content, category_id);
+SELECT count(*), bool_and(category_id = 123) FROM (
+	SELECT * FROM items WHERE category_id = 123 ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
+DROP INDEX items_content;
 DROP INDEX items_embedding_idx;
 -- partial indexes
 CREATE INDEX items_123 ON items USING wrvq (embedding vector_l2_ops) WHERE (category_id = 123);
@@ -73,6 +90,14 @@ CREATE INDEX ON parted USING wrvq (embedding);
 INSERT INTO parted SELECT embedding, 1 + id % 2 FROM items;
 EXPLAIN (COSTS OFF) SELECT * FROM parted ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
 SELECT count(*), bool_and(d <= 2) AS near FROM (SELECT embedding <-> '[3,1,2]' AS d FROM parted ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
+
+-- Maintenance
+CREATE INDEX index_name ON items USING wrvq (embedding vector_l2_ops);
+REINDEX INDEX CONCURRENTLY index_name;
+VACUUM items;
+ALTER TABLE items ALTER COLUMN embedding SET STORAGE PLAIN;
+SELECT pg_size_pretty(pg_relation_size('index_name')) <> '0 bytes' AS has_size;
+DROP INDEX index_name;
 
 -- Iterative scans, with the distance filter outside
 CREATE INDEX ON items USING wrvq (embedding vector_l2_ops);
@@ -102,6 +127,20 @@ SELECT count(*) FROM (SELECT * FROM (
 ) s ORDER BY embedding <=> '[1,2,3]' LIMIT 5) t;
 DROP INDEX items_sub;
 
+-- Hybrid search: a filter by full text, ranked by distance
+CREATE INDEX items_embedding_idx ON items USING wrvq (embedding vector_l2_ops);
+SELECT id FROM items, plainto_tsquery('about 77') query
+	WHERE to_tsvector('simple', content) @@ query ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+DROP INDEX items_embedding_idx;
+
+-- More precision: double precision[] or numeric[], with an expression index on vectors
+CREATE TABLE precise_items (id bigserial PRIMARY KEY, embedding double precision[]);
+ALTER TABLE precise_items ADD CHECK (vector_dims(embedding::vector) = 3);
+INSERT INTO precise_items (embedding) VALUES ('{1,2,3}'), ('{4,5,6}');
+CREATE INDEX ON precise_items USING wrvq ((embedding::vector(3)) vector_l2_ops);
+EXPLAIN (COSTS OFF) SELECT * FROM precise_items ORDER BY embedding::vector(3) <-> '[3,1,2]' LIMIT 5;
+SELECT * FROM precise_items ORDER BY embedding::vector(3) <-> '[3,1,2]' LIMIT 5;
+
 -- Vectors of different dimensions in one column: expression and partial indexes
 CREATE TABLE embeddings (model_id bigint, item_id bigint, embedding vector, PRIMARY KEY (model_id, item_id));
 CREATE INDEX embeddings_123 ON embeddings USING wrvq ((embedding::vector(3)) vector_l2_ops) WHERE (model_id = 123);
@@ -115,4 +154,4 @@ VACUUM embeddings;
 SELECT wrvq_check('embeddings_123');
 -- a dump of what was changed: nothing but the access method
 SELECT indexdef FROM pg_indexes WHERE indexname = 'embeddings_123';
-DROP TABLE items, parted, half_items, embeddings;
+DROP TABLE items, parted, half_items, precise_items, embeddings;
