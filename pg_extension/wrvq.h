@@ -180,8 +180,9 @@ typedef struct WrvqSupport
 	wrvq_metric metric;
 	/* Borrows or makes the floats of a datum in the current memory context; checks all but finiteness. */
 	const float *(*vector)(Datum datum, int *dimensions);
-	/* The operator's own value; NULL for types of other extensions, where the operator itself is called. */
+	/* The operator's own value, to the tolerance; NULL for types of other extensions, whose operator is called. */
 	double (*distance)(const float *a, const float *b, int dimensions);
+	double tolerance; /* relative; the operator is called where rows must come in the order of its values */
 	/* The other way: a datum as queries are, in the current memory context. */
 	Datum (*datum)(const float *vector, int dimensions);
 	/* The type of queries, the operator's right operand; InvalidOid: that of the values. */
@@ -220,6 +221,9 @@ extern Oid				  WrvqOrderOperator(Oid family, Oid type, const WrvqSupport *suppo
 extern const float		 *WrvqReadQuery(const WrvqSupport *support, Datum datum, int *dimensions);
 extern const float		 *WrvqRealArray(Datum datum, int *dimensions);
 extern Datum			  WrvqRealDatum(const float *vector, int dimensions);
+extern double			  WrvqL2Distance(const float *a, const float *b, int dimensions);
+extern double			  WrvqNegativeInnerProduct(const float *a, const float *b, int dimensions);
+extern double			  WrvqCosineDistance(const float *a, const float *b, int dimensions);
 extern void				  WrvqCheckFinite(const float *vector, int dimensions);
 extern void				  WrvqCheckDimensions(int expected, int dimensions);
 extern bool				  WrvqIsIndexable(const WrvqSupport *support, const float *vector, int dimensions);

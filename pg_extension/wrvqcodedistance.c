@@ -10,6 +10,9 @@
 #include "utils/array.h"
 #include "utils/memutils.h"
 
+static double (*const decoded_distances[])(const float *a, const float *b, int dimensions) = {
+	[WRVQ_L2] = WrvqL2Distance, [WRVQ_IP] = WrvqNegativeInnerProduct, [WRVQ_COSINE] = WrvqCosineDistance};
+
 /* A copy of an operand's bytes. */
 typedef struct Operand
 {
@@ -128,18 +131,11 @@ distance_from_vector(FunctionCallInfo fcinfo, wrvq_metric metric, int code_argum
 static double
 decoded_distance(DistanceState *state, wrvq_metric metric, const WrvqCodeValue *left, const WrvqCodeValue *right)
 {
-	int			 levels = state->coder->view.level_count, dimensions = state->coder->view.dimensions;
+	int			 levels = state->coder->view.level_count;
 	const float *a = WrvqDecode(state->coder, left, levels, state->scratch);
 	const float *b = WrvqDecode(state->coder, right, levels, state->scratch);
-	double		 result;
 
-	if (metric == WRVQ_L2)
-		SWIFT(result = wrvq_kernel.l2_distance(a, b, dimensions));
-	else if (metric == WRVQ_IP)
-		SWIFT(result = -wrvq_kernel.inner_product(a, b, dimensions));
-	else
-		SWIFT(result = wrvq_kernel.cosine_distance(a, b, dimensions));
-	return result;
+	return decoded_distances[metric](a, b, state->coder->view.dimensions);
 }
 
 /* Two values (SDC): by tables for the one that also was in the call before. */
@@ -211,18 +207,21 @@ code_vector(Datum datum, int *dimensions)
 	return WrvqDecode(coder, &value, coder->view.level_count, scratch);
 }
 
-#define SUPPORT(name, metric_)                                             \
+/* The operators' sums of look-ups are as exact as that (wrvq_codes.h). */
+#define SUPPORT(name, metric_, distance_)                                  \
 	PG_FUNCTION_INFO_V1(wrvq_code_##name##_support);                       \
 	Datum wrvq_code_##name##_support(PG_FUNCTION_ARGS)                     \
 	{                                                                      \
 		static const WrvqSupport support = {.metric = metric_,             \
 											.vector = code_vector,         \
+											.distance = distance_,         \
+											.tolerance = 1e-4,             \
 											.datum = WrvqRealDatum,        \
 											.query_type = FLOAT4ARRAYOID}; \
                                                                            \
 		PG_RETURN_POINTER(&support);                                       \
 	}
 
-SUPPORT(l2, WRVQ_L2)
-SUPPORT(ip, WRVQ_IP)
-SUPPORT(cosine, WRVQ_COSINE)
+SUPPORT(l2, WRVQ_L2, WrvqL2Distance)
+SUPPORT(ip, WRVQ_IP, WrvqNegativeInnerProduct)
+SUPPORT(cosine, WRVQ_COSINE, WrvqCosineDistance)

@@ -11,7 +11,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* relative difference up to which two distances are the same: rows at the same distance are as good */
+/* relative difference up to which two distances are the same, or what the operator leaves: rows at the same are as good */
 #define SAME_DISTANCE 1e-12
 
 typedef struct RecallState
@@ -93,6 +93,7 @@ count_found(IndexScanDesc scan, RecallState *state, int64 query, int64 *found, i
 {
 	const double *nearest = state->nearest + query * state->k;
 	int			  count = state->k, returned = 0;
+	double		  tolerance = Max(SAME_DISTANCE, state->support->tolerance);
 	ScanKeyData	  key;
 	ItemPointer	  tid;
 
@@ -113,7 +114,7 @@ count_found(IndexScanDesc scan, RecallState *state, int64 query, int64 *found, i
 		if (WrvqRowFromTid(tid) == state->queries->row_ids[query])
 			continue;
 		returned++;
-		*found += distance <= nearest[count - 1] + SAME_DISTANCE * fabs(nearest[count - 1]);
+		*found += distance <= nearest[count - 1] + tolerance * fabs(nearest[count - 1]);
 	}
 }
 

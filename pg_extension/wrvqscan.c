@@ -184,7 +184,7 @@ static void
 begin_rerank(IndexScanDesc scan, WrvqScan *state)
 {
 	state->reranker = WrvqBeginRerank(scan->indexRelation, scan->heapRelation, state->support);
-	if (state->support->distance == NULL)
+	if (state->support->distance == NULL || state->support->tolerance > 0)
 	{
 		FmgrInfo function;
 

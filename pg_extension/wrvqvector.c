@@ -78,8 +78,8 @@ WrvqIsIndexable(const WrvqSupport *support, const float *vector, int dimensions)
 
 typedef double (*DistanceFunction)(const float *a, const float *b, int dimensions);
 
-static double
-l2_distance(const float *a, const float *b, int dimensions)
+double
+WrvqL2Distance(const float *a, const float *b, int dimensions)
 {
 	double result;
 
@@ -87,8 +87,8 @@ l2_distance(const float *a, const float *b, int dimensions)
 	return result;
 }
 
-static double
-negative_inner_product(const float *a, const float *b, int dimensions)
+double
+WrvqNegativeInnerProduct(const float *a, const float *b, int dimensions)
 {
 	double result;
 
@@ -96,8 +96,8 @@ negative_inner_product(const float *a, const float *b, int dimensions)
 	return -result;
 }
 
-static double
-cosine_distance(const float *a, const float *b, int dimensions)
+double
+WrvqCosineDistance(const float *a, const float *b, int dimensions)
 {
 	double result;
 
@@ -132,21 +132,21 @@ PG_FUNCTION_INFO_V1(wrvq_l2_distance);
 Datum
 wrvq_l2_distance(PG_FUNCTION_ARGS)
 {
-	return distance_of_arrays(fcinfo, l2_distance);
+	return distance_of_arrays(fcinfo, WrvqL2Distance);
 }
 
 PG_FUNCTION_INFO_V1(wrvq_negative_inner_product);
 Datum
 wrvq_negative_inner_product(PG_FUNCTION_ARGS)
 {
-	return distance_of_arrays(fcinfo, negative_inner_product);
+	return distance_of_arrays(fcinfo, WrvqNegativeInnerProduct);
 }
 
 PG_FUNCTION_INFO_V1(wrvq_cosine_distance);
 Datum
 wrvq_cosine_distance(PG_FUNCTION_ARGS)
 {
-	return distance_of_arrays(fcinfo, cosine_distance);
+	return distance_of_arrays(fcinfo, WrvqCosineDistance);
 }
 
 /* ---------- operator class support ---------- */
@@ -166,9 +166,18 @@ WrvqRealDatum(const float *vector, int dimensions)
 	return PointerGetDatum(array);
 }
 
-static const WrvqSupport real_l2_support = {WRVQ_L2, WrvqRealArray, l2_distance, WrvqRealDatum, InvalidOid};
-static const WrvqSupport real_ip_support = {WRVQ_IP, WrvqRealArray, negative_inner_product, WrvqRealDatum, InvalidOid};
-static const WrvqSupport real_cosine_support = {WRVQ_COSINE, WrvqRealArray, cosine_distance, WrvqRealDatum, InvalidOid};
+static const WrvqSupport real_l2_support = {.metric = WRVQ_L2,
+											.vector = WrvqRealArray,
+											.distance = WrvqL2Distance,
+											.datum = WrvqRealDatum};
+static const WrvqSupport real_ip_support = {.metric = WRVQ_IP,
+											.vector = WrvqRealArray,
+											.distance = WrvqNegativeInnerProduct,
+											.datum = WrvqRealDatum};
+static const WrvqSupport real_cosine_support = {.metric = WRVQ_COSINE,
+												.vector = WrvqRealArray,
+												.distance = WrvqCosineDistance,
+												.datum = WrvqRealDatum};
 
 PG_FUNCTION_INFO_V1(wrvq_real_l2_support);
 Datum

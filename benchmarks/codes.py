@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Vectors stored as codes (wrvq_code) beside real[]: bytes, sequential scans, what is lost, and an index on codes alone.
+
+Trains each codebook on the rows by the command-line tool, unless it is stored from an earlier run.  Times are the server's, one process, everything in shared
+buffers: give it enough of them (1 GB).  Needs numpy and psycopg.
+"""
+import argparse
+import os
+import subprocess
+import time
+
+import numpy as np
+from psycopg import conninfo
+
+import common
+
+K = 10
+CODEBOOKS = {
+    "flat:256,flat:256,product:4": 16,
+    "flat:256,flat:256,product:6": 4,
+    ",".join(["flat:256"] * 16): 4,
+    ",".join(["flat:256"] * 8): 4,
+}
+
+
+def read_vectors(path, parts):
+    """The rows of a file, or, for more dimensions, of `parts` rows one after another, of unit length."""
+    rows = np.load(path).astype(np.float32)
+    if parts == 1:
+        return rows
+    rows = rows[:len(rows) // parts * parts].reshape(-1, rows.shape[1] * parts)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def train(cli, dsn, name, levels, bits):
+    server = conninfo.conninfo_to_dict(dsn)
+    variables = {"PG" + {"dbname": "database"}.get(k, k).upper(): str(v) for k, v in server.items()}
+    subprocess.run([cli, "train", "--table", "wrvq_bench_base", "--column", "embedding", "--name", name, "--levels", levels,
+                    "--weight-bits", str(bits), "--seed", "1"],
+                   env={**os.environ, **variables}, check=True, capture_output=True)
+
+
+def search(connection, table, queries, settings):
+    """Median ms of a query, and the ids that it found."""
+    times, ids = common.run(connection, queries, K, table, "wrvq_bench_query", settings=settings)
+    return float(np.median(times)), ids
+
+
+def megabytes(connection, relation):
+    return connection.execute("SELECT pg_total_relation_size(%s::regclass) / 1e6", (relation,)).fetchone()[0]
+
+
+def correlation(connection, queries):
+    return connection.execute(
+        "SELECT avg(r) FROM (SELECT corr(c.embedding <-> q.embedding, b.embedding <-> q.embedding) AS r"
+        " FROM wrvq_bench_query q, wrvq_bench_code c JOIN wrvq_bench_base b USING (id) WHERE q.id < %s GROUP BY q.id) s",
+        (queries,)).fetchone()[0]
+
+
+SEQUENTIAL = {"enable_indexscan": "off", "max_parallel_workers_per_gather": 0}
+BY_INDEX = {"enable_seqscan": "off"}
+
+
+def measure(connection, arguments, dimensions, expected, plain, levels, bits):
+    name = f"bench {dimensions} {levels} {bits}"
+    if connection.execute("SELECT FROM wrvq_codebook WHERE name = %s", (name,)).rowcount == 0:
+        train(arguments.cli, arguments.dsn, name, levels, bits)
+    if arguments.train_only:
+        return
+    connection.execute("DROP TABLE IF EXISTS wrvq_bench_code")
+    connection.execute("SET max_parallel_workers_per_gather = 0")
+    start = time.perf_counter()
+    connection.execute("CREATE TABLE wrvq_bench_code AS SELECT id, wrvq_encode(%s, embedding) AS embedding FROM wrvq_bench_base",
+                       (name,))
+    encoded = time.perf_counter() - start
+    connection.execute("VACUUM ANALYZE wrvq_bench_code")
+    bytes = connection.execute("SELECT pg_column_size(embedding) FROM wrvq_bench_code LIMIT 1").fetchone()[0]
+    ms, found = search(connection, "wrvq_bench_code", arguments.scans, SEQUENTIAL)
+    start = time.perf_counter()
+    connection.execute("CREATE INDEX wrvq_bench_code_index ON wrvq_bench_code USING wrvq (embedding)")
+    built = time.perf_counter() - start
+    all_queries = len(expected)
+    index_ms, index_found = search(connection, "wrvq_bench_code", all_queries, BY_INDEX)
+    own = connection.execute("SELECT wrvq_recall('wrvq_bench_code_index', 10, 200)").fetchone()[0]
+    short = levels if levels.count(",") < 4 else f"{levels.count(',') + 1} × flat:256"
+    rows = connection.execute("SELECT count(*) FROM wrvq_bench_base").fetchone()[0]
+    print(f"| {short}, {bits} bits | {bytes} | {megabytes(connection, 'wrvq_bench_code'):.1f} | {rows / encoded:,.0f} | {ms:.2f} "
+          f"| {plain / ms:.1f} | {correlation(connection, 5):.4f} | {common.recall(found, expected[:arguments.scans]):.3f} "
+          f"| {megabytes(connection, 'wrvq_bench_code_index'):.1f} | {built:.1f} | {index_ms:.2f} "
+          f"| {common.recall(index_found, expected):.3f} | {own:.3f} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--query", required=True)
+    parser.add_argument("--dsn", required=True)
+    parser.add_argument("--cli", default=".build/release/wrvq")
+    parser.add_argument("--parts", type=int, default=1, help="vectors of so many rows each, for more dimensions")
+    parser.add_argument("--codebooks", type=int, default=len(CODEBOOKS), help="only the first ones")
+    parser.add_argument("--train-only", action="store_true")
+    parser.add_argument("--scans", type=int, default=20, help="queries by sequential scan")
+    parser.add_argument("--queries", type=int, default=300, help="queries by index")
+    arguments = parser.parse_args()
+    connection = common.connect(arguments.dsn)
+    connection.execute("CREATE EXTENSION IF NOT EXISTS wrvq")
+    base, query = (read_vectors(path, arguments.parts) for path in (arguments.base, arguments.query))
+    query = query[:arguments.queries]
+    common.load(connection, "wrvq_bench_base", base)
+    common.load(connection, "wrvq_bench_query", query)
+    expected = common.truth(base, query, "l2", K)
+    plain, found = search(connection, "wrvq_bench_base", arguments.scans, SEQUENTIAL)
+    print(f"{len(base)} rows of {base.shape[1]} dimensions as real[]: {megabytes(connection, 'wrvq_bench_base'):.1f} MB, "
+          f"sequential scan {plain:.2f} ms, recall {common.recall(found, expected[:arguments.scans]):.3f}", flush=True)
+    print("| codebook | bytes | table MB | encoded rows/s | scan ms | times | correlation | scan recall "
+          "| index MB | build s | index ms | index recall | of the codes |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+    for levels, bits in list(CODEBOOKS.items())[:arguments.codebooks]:
+        measure(connection, arguments, base.shape[1], expected, plain, levels, bits)
+
+
+if __name__ == "__main__":
+    main()
