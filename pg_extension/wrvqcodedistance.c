@@ -104,25 +104,30 @@ table_distance(DistanceState *state, const WrvqCodeValue *value)
 	return distance;
 }
 
-/* A value and a vector (ADC). */
+/*
+ * A value and a vector (ADC).  The vector is recognised as it came: where that is
+ * out of line, fetching it for every row would cost more than all the rest.
+ */
 static Datum
 distance_from_vector(FunctionCallInfo fcinfo, wrvq_metric metric, int code_argument)
 {
-	WrvqCodeValue  value = WrvqReadCode(PG_GETARG_DATUM(code_argument));
-	Datum		   operand = PointerGetDatum(PG_DETOAST_DATUM(PG_GETARG_DATUM(1 - code_argument)));
-	Size		   size = VARSIZE(DatumGetPointer(operand));
-	DistanceState *state = distance_state(fcinfo, value.identity);
+	WrvqCodeValue	value = WrvqReadCode(PG_GETARG_DATUM(code_argument));
+	struct varlena *operand = (struct varlena *) PG_GETARG_POINTER(1 - code_argument);
+	DistanceState  *state = distance_state(fcinfo, value.identity);
 
-	if (!is_same(&state->queried, DatumGetPointer(operand), size))
+	/* what a pointer into memory leads to may change */
+	if (VARATT_IS_EXTERNAL(operand) && !VARATT_IS_EXTERNAL_ONDISK(operand))
+		operand = PG_DETOAST_DATUM(PointerGetDatum(operand));
+	if (!is_same(&state->queried, operand, VARSIZE_ANY(operand)))
 	{
 		int			 dimensions;
-		const float *vector = WrvqRealArray(operand, &dimensions);
+		const float *vector = WrvqRealArray(PointerGetDatum(operand), &dimensions);
 
 		if (dimensions != state->coder->view.dimensions)
 			ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION), errmsg("different vector dimensions %d and %d",
 																	state->coder->view.dimensions, dimensions)));
 		WrvqCheckFinite(vector, dimensions);
-		begin_query(state, metric, vector, DatumGetPointer(operand), size);
+		begin_query(state, metric, vector, operand, VARSIZE_ANY(operand));
 	}
 	PG_RETURN_FLOAT8(table_distance(state, &value));
 }

@@ -295,6 +295,33 @@ CREATE OPERATOR <=> (
 );
 COMMENT ON OPERATOR <=> (wrvq_code, wrvq_code) IS 'cosine distance';
 
+CREATE FUNCTION wrvq_in_l2_sphere(wrvq_code, wrvq_sphere) RETURNS bool
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_in_l2_sphere(wrvq_code, wrvq_sphere) IS 'is the decoded vector within the sphere''s radius by Euclidean distance?';
+
+CREATE FUNCTION wrvq_in_ip_sphere(wrvq_code, wrvq_sphere) RETURNS bool
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_in_ip_sphere(wrvq_code, wrvq_sphere) IS 'is the decoded vector within the sphere''s radius by negative inner product?';
+
+CREATE FUNCTION wrvq_in_cosine_sphere(wrvq_code, wrvq_sphere) RETURNS bool
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_in_cosine_sphere(wrvq_code, wrvq_sphere) IS 'is the decoded vector within the sphere''s radius by cosine distance?';
+
+CREATE OPERATOR <<->> (
+	LEFTARG = wrvq_code, RIGHTARG = wrvq_sphere, FUNCTION = wrvq_in_l2_sphere, RESTRICT = contsel, JOIN = contjoinsel
+);
+COMMENT ON OPERATOR <<->> (wrvq_code, wrvq_sphere) IS 'within the radius by Euclidean distance';
+
+CREATE OPERATOR <<#>> (
+	LEFTARG = wrvq_code, RIGHTARG = wrvq_sphere, FUNCTION = wrvq_in_ip_sphere, RESTRICT = contsel, JOIN = contjoinsel
+);
+COMMENT ON OPERATOR <<#>> (wrvq_code, wrvq_sphere) IS 'within the radius by negative inner product';
+
+CREATE OPERATOR <<=>> (
+	LEFTARG = wrvq_code, RIGHTARG = wrvq_sphere, FUNCTION = wrvq_in_cosine_sphere, RESTRICT = contsel, JOIN = contjoinsel
+);
+COMMENT ON OPERATOR <<=>> (wrvq_code, wrvq_sphere) IS 'within the radius by cosine distance';
+
 CREATE FUNCTION wrvq_code_l2_support(internal) RETURNS internal
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION wrvq_code_l2_support(internal) IS 'support of operator class wrvq_code_l2_ops';
@@ -310,16 +337,19 @@ COMMENT ON FUNCTION wrvq_code_cosine_support(internal) IS 'support of operator c
 CREATE OPERATOR CLASS wrvq_code_l2_ops
 	DEFAULT FOR TYPE wrvq_code USING wrvq AS
 	OPERATOR 1 <-> (wrvq_code, real[]) FOR ORDER BY float_ops,
+	OPERATOR 2 <<->> (wrvq_code, wrvq_sphere),
 	FUNCTION 1 wrvq_code_l2_support(internal);
 
 CREATE OPERATOR CLASS wrvq_code_ip_ops
 	FOR TYPE wrvq_code USING wrvq AS
 	OPERATOR 1 <#> (wrvq_code, real[]) FOR ORDER BY float_ops,
+	OPERATOR 2 <<#>> (wrvq_code, wrvq_sphere),
 	FUNCTION 1 wrvq_code_ip_support(internal);
 
 CREATE OPERATOR CLASS wrvq_code_cosine_ops
 	FOR TYPE wrvq_code USING wrvq AS
 	OPERATOR 1 <=> (wrvq_code, real[]) FOR ORDER BY float_ops,
+	OPERATOR 2 <<=>> (wrvq_code, wrvq_sphere),
 	FUNCTION 1 wrvq_code_cosine_support(internal);
 
 -- functions

@@ -115,6 +115,12 @@ SELECT * FROM compare_code_scans('<->', 30);
 VACUUM item;
 SELECT * FROM compare_code_scans('<->', 1700);
 SELECT wrvq_check('item_code');
+SET enable_seqscan = off;
+EXPLAIN (COSTS OFF) SELECT id FROM item WHERE code <<->> wrvq_sphere('{1,0.5,1,0.5}', 0.9);
+SELECT array_agg(id ORDER BY id) AS inside INTO TEMP by_index FROM item WHERE code <<->> wrvq_sphere('{1,0.5,1,0.5}', 0.9);
+RESET enable_seqscan;
+SELECT cardinality(inside) > 10 AS some, inside = (SELECT array_agg(id ORDER BY id) FROM item WHERE (code <-> '{1,0.5,1,0.5}'::real[]) <= 0.9) AS sphere
+FROM by_index;
 SELECT wrvq_recall('item_code', 10, 50);
 SELECT i->>'metric' AS metric, i->>'dimensions' AS dimensions, i->>'live' AS live FROM wrvq_index_info('item_code') i;
 SET enable_seqscan = off;
