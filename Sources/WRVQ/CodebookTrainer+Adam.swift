@@ -5,27 +5,27 @@ extension CodebookTrainer {
   private static let gridRows = 65536
 
   /// Trains level by level, then all levels together; or goes on from a checkpoint.
+  ///
+  /// Of the sample there are never more than two copies beside it.
   static func descend(
-    _ rows: [Float], dimensions d: Int, scale: Float, _ configuration: TrainingConfiguration,
+    _ sample: [Float], dimensions d: Int, _ configuration: TrainingConfiguration,
     _ adam: AdamConfiguration, _ progress: ((TrainingProgress) -> Void)?, _ kernels: Kernels
   ) throws -> Codebook {
     let checkpoint = try adam.checkpoint.map {
-      try TrainingCheckpoint(path: $0, rows, dimensions: d, configuration)
+      try TrainingCheckpoint(path: $0, sample, dimensions: d, configuration)
     }
-    var codebook: Codebook
     let saved = try checkpoint?.read()
+    var codebook: Codebook
     if let saved {
       codebook = Codebook(
-        dimensions: d, metric: configuration.metric, scale: scale,
-        levels: saved.levels.map(\.level))
+        dimensions: d, metric: configuration.metric, levels: saved.levels.map(\.level))
     } else {
-      // Rows that are to judge must be new to the codebook from the beginning.
-      let training = AdamTrainer.split(rows.count / d, seed: configuration.seed).training
-      var some: [Float] = []
-      some.reserveCapacity(training.count * d)
-      for row in training { some += rows[row * d..<(row + 1) * d] }
-      codebook = try linear(some, dimensions: d, scale: scale, configuration, progress, kernels)
+      codebook = try linear(
+        trainingRows(sample, dimensions: d, configuration), dimensions: d, scale: 1,
+        configuration, progress, kernels)
     }
+    let (rows, scale) = try prepared(sample, dimensions: d, configuration.metric)
+    codebook.scale = scale
     let linearLoss = codebook.loss, count = codebook.levels.count
     codebook.levels = try rows.withUnsafeBufferPointer { rows in
       var trainer = AdamTrainer(
@@ -47,6 +47,24 @@ extension CodebookTrainer {
     }
     codebook.loss = loss(codebook, rows, configuration, kernels)
     return codebook
+  }
+
+  /// The rows that are not held out, prepared: those that are to judge must be new to the codebook
+  /// from the beginning.
+  private static func trainingRows(
+    _ sample: [Float], dimensions d: Int, _ configuration: TrainingConfiguration
+  ) throws -> [Float] {
+    var (rows, _) = try prepared(sample, dimensions: d, configuration.metric)
+    let training = AdamTrainer.split(rows.count / d, seed: configuration.seed).training.sorted()
+    // Rows only move forward: no further copy of the sample is wanted.
+    rows.withUnsafeMutableBufferPointer { rows in
+      let base = rows.baseAddress!
+      for (i, row) in training.enumerated() where i != row {
+        (base + i * d).update(from: base + row * d, count: d)
+      }
+    }
+    rows.removeLast(rows.count - training.count * d)
+    return rows
   }
 
   /// To what can be stored.

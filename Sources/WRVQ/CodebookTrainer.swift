@@ -34,11 +34,11 @@ public enum CodebookTrainer {
     try checkSize(sample, dimensions: dimensions)
     try check(configuration, dimensions: dimensions)
     try checkFinite(sample, dimensions: dimensions, kernels: kernels)
-    let (rows, scale) = try prepared(sample, dimensions: dimensions, configuration.metric)
     if let adam = configuration.adam {
       return try descend(
-        rows, dimensions: dimensions, scale: scale, configuration, adam, progress, kernels)
+        sample, dimensions: dimensions, configuration, adam, progress, kernels)
     }
+    let (rows, scale) = try prepared(sample, dimensions: dimensions, configuration.metric)
     return try linear(
       rows, dimensions: dimensions, scale: scale, configuration, progress, kernels)
   }
@@ -98,7 +98,7 @@ public enum CodebookTrainer {
   // MARK: - Preparation
 
   /// The rows in the codebook's space, and what they were multiplied by.
-  private static func prepared(
+  static func prepared(
     _ sample: [Float], dimensions: Int, _ metric: Codebook.Metric
   ) throws -> ([Float], scale: Float) {
     if metric == .cosine {

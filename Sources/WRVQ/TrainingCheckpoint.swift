@@ -16,7 +16,6 @@ struct TrainingCheckpoint {
   /// What has to be the same when training goes on.
   private let request: [String: String]
 
-  /// - Parameter rows: Prepared.
   init(
     path: String, _ rows: [Float], dimensions: Int, _ configuration: TrainingConfiguration
   ) throws {

@@ -174,18 +174,7 @@ struct TrainCommand: ParsableCommand {
       weightRule: weight == .norm ? .norm : .projection, weightBits: weightBits, adam: adam,
       seed: seed,
       threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
-    let codebook = try CodebookTrainer.train(
-      sample: sample.values, dimensions: sample.dimensions, configuration: configuration
-    ) { step in
-      if let descent = step.descent {
-        progress.report(
-          "training all levels, \(descent.count) iterations", step.fraction,
-          detail: "loss \(lossText(descent.loss))", estimate: true)
-        return
-      }
-      let level = min(step.level + 1, step.levelCount)
-      progress.report("training level \(level) of \(step.levelCount)", step.fraction)
-    }
+    let codebook = try train(sample, configuration, progress)
     progress.finish()
     // What cannot be read again must not be written.
     try codebook.validate()
@@ -200,13 +189,33 @@ struct TrainCommand: ParsableCommand {
     }
   }
 
+  private func train(
+    _ sample: TrainingSample, _ configuration: TrainingConfiguration, _ progress: ProgressReporter
+  ) throws -> Codebook {
+    // The only file that training reads and writes by itself.
+    try namingFile(checkpoint ?? "") {
+      try CodebookTrainer.train(
+        sample: sample.values, dimensions: sample.dimensions, configuration: configuration
+      ) { step in
+        if let descent = step.descent {
+          progress.report(
+            "training all levels, \(descent.count) iterations", step.fraction,
+            detail: "loss \(lossText(descent.loss))", estimate: true)
+          return
+        }
+        let level = min(step.level + 1, step.levelCount)
+        progress.report("training level \(level) of \(step.levelCount)", step.fraction)
+      }
+    }
+  }
+
   /// Finds out before the work what would make it vain.
   private func checkDestination() throws {
     if let name {
       try CodebookCatalog(on: connection.connect()).checkStorable(name)
     }
-    if let output {
-      try namingFile(output) { try OutputFile.checkWritable(path: output) }
+    for file in [output, checkpoint].compactMap(\.self) {
+      try namingFile(file) { try OutputFile.checkWritable(path: file) }
     }
   }
 
