@@ -405,7 +405,8 @@ typedef struct WrvqWriter WrvqWriter;
 extern WrvqWriter *WrvqBeginWriter(Relation index, const WrvqCodebook *codebook);
 extern void		   WrvqWriteEntry(WrvqWriter *writer, uint32 list, uint32 sublist, ItemPointer tid, const uint8 *entry);
 extern void		   WrvqEndWriter(WrvqWriter *writer);
-extern void		   WrvqWriteDirectory(Relation index, WrvqMetaData *meta, const WrvqListEntry *entries);
+extern void		   WrvqWriteDirectory(Relation index, WrvqMetaData *meta);
+extern void		   WrvqFillDirectory(Relation index, const WrvqMetaData *meta, const WrvqListEntry *entries);
 extern const WrvqListEntry *WrvqWrittenLists(const WrvqWriter *writer);
 extern void					WrvqWriteMeta(Relation index, const WrvqMetaData *meta);
 
@@ -597,19 +598,38 @@ extern Relation WrvqOpenIndex(Oid oid, LOCKMODE lock, Relation *heap);
 
 /* ---------- wrvqcompact.c ---------- */
 
+typedef struct WrvqFront WrvqFront;
+
 extern void WrvqFreeSlots(Relation index, const WrvqCodebook *codebook, uint32 list, const WrvqSlotPointer *slots,
 						  int count);
-extern void WrvqRewriteList(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list);
+extern bool WrvqRewriteList(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list,
+							WrvqFront *front);
+
+/* ---------- wrvqshrink.c ---------- */
+
+/* Where an index that shrinks to a part of its pages puts its entries. */
+struct WrvqFront
+{
+	BlockNumber blocks;		/* pages to shrink to; 0: it does not shrink */
+	BlockNumber next;		/* pages before it have no free slot */
+	uint8	   *free_slots; /* [all pages] that VACUUM knows of */
+};
+
+extern void		   WrvqPlanFront(WrvqFront *front, BlockNumber blocks, BlockNumber other_pages, BlockNumber last_other,
+								 double slots, const WrvqCodebook *codebook);
+extern Buffer	   WrvqLockFrontPage(Relation index, const WrvqCodebook *codebook, WrvqFront *front, bool *is_new);
+extern BlockNumber WrvqTruncate(Relation index, const WrvqCodebook *codebook, BufferAccessStrategy strategy);
 
 /* ---------- wrvqreclaim.c ---------- */
 
 /* What VACUUM's pass over the pages saw of a list. */
 typedef struct WrvqListUse
 {
-	uint32 live;
-	uint32 slots;
-	bool   is_dirty; /* an entry died in this vacuum */
-	uint64 balance;	 /* hashes of the slots less those of the pointers to slots */
+	uint32		live;
+	uint32		slots;
+	bool		is_dirty;	/* an entry died in this vacuum */
+	BlockNumber last_block; /* of the slots */
+	uint64		balance;	/* hashes of the slots less those of the pointers to slots */
 } WrvqListUse;
 
 extern void WrvqBalanceSlot(WrvqListUse *lists, BlockNumber block, int number, const WrvqSlotHeader *slot);

@@ -71,11 +71,13 @@ write_index(BuildState *state)
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 5);
 	tuplesort_performsort(state->sort);
 	WrvqStoreCodebook(state->index, &state->meta, state->codebook);
+	/* before the entries, which come and go: an index can be cut off behind the last page that stays */
+	WrvqWriteDirectory(state->index, &state->meta);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 6);
 	writer = WrvqBeginWriter(state->index, state->codebook);
 	WrvqWriteSorted(state->sort, writer, (int64) state->rows * state->meta.spill);
 	WrvqEndWriter(writer);
-	WrvqWriteDirectory(state->index, &state->meta, WrvqWrittenLists(writer));
+	WrvqFillDirectory(state->index, &state->meta, WrvqWrittenLists(writer));
 	tuplesort_end(state->sort);
 }
 

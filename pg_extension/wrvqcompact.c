@@ -13,6 +13,8 @@ typedef struct Rewrite
 	Relation			index;
 	const WrvqMetaData *meta;
 	const WrvqCodebook *codebook;
+	WrvqFront		   *front;
+	bool				is_in_front; /* of what was written, nothing lies behind it */
 } Rewrite;
 
 /* Entries taken out of a list's slots. */
@@ -115,22 +117,12 @@ extract_entries(const Rewrite *rewrite, uint32 list, const WrvqListEntry *lists,
 		qsort(extract->order, extract->count, sizeof(uint64), compare_order);
 }
 
-/* Writes one slot of up to 32 entries that goes on to next; returns the pointer to it. */
-static WrvqSlotPointer
-write_slot(const Rewrite *rewrite, uint32 list, const Extract *extract, int first, int count, WrvqSlotPointer next)
+/* Adds copies of some entries to a slot with room for them. */
+static void
+put_entries(const Rewrite *rewrite, WrvqSlotHeader *slot, const Extract *extract, int first, int count)
 {
 	const WrvqCodebook *codebook = rewrite->codebook;
-	bool				is_new;
-	Buffer				buffer = WrvqLockFreePage(rewrite->index, codebook, &is_new);
-	GenericXLogState   *xlog = GenericXLogStart(rewrite->index);
-	Page				page = GenericXLogRegisterBuffer(xlog, buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
-	WrvqSlotPointer		added;
-	WrvqSlotHeader	   *slot;
 
-	if (is_new)
-		WrvqInitPostingPage(codebook, page, 0);
-	added = WrvqUseSlot(codebook, page, BufferGetBlockNumber(buffer), WrvqFreeSlot(codebook, page), list);
-	slot = WrvqGetSlot(codebook, page, added.slot);
 	for (int i = first; i < first + count; i++)
 	{
 		uint32			at = (uint32) extract->order[i];
@@ -140,6 +132,34 @@ write_slot(const Rewrite *rewrite, uint32 list, const Extract *extract, int firs
 		WrvqTidFromRow(extract->rows[at], &tid);
 		WrvqPutEntry(codebook, slot, entry_sublist(codebook, entry), &tid, entry);
 	}
+}
+
+/* Notes whether something is being written behind the front. */
+static void
+note_place(Rewrite *rewrite, Buffer buffer)
+{
+	if (BufferGetBlockNumber(buffer) >= rewrite->front->blocks)
+		rewrite->is_in_front = false;
+}
+
+/* Writes one slot of up to 32 entries that goes on to next; returns the pointer to it. */
+static WrvqSlotPointer
+write_slot(Rewrite *rewrite, uint32 list, const Extract *extract, int first, int count, WrvqSlotPointer next)
+{
+	const WrvqCodebook *codebook = rewrite->codebook;
+	bool				is_new;
+	Buffer				buffer = WrvqLockFrontPage(rewrite->index, codebook, rewrite->front, &is_new);
+	GenericXLogState   *xlog = GenericXLogStart(rewrite->index);
+	Page				page = GenericXLogRegisterBuffer(xlog, buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
+	WrvqSlotPointer		added;
+	WrvqSlotHeader	   *slot;
+
+	note_place(rewrite, buffer);
+	if (is_new)
+		WrvqInitPostingPage(codebook, page, 0);
+	added = WrvqUseSlot(codebook, page, BufferGetBlockNumber(buffer), WrvqFreeSlot(codebook, page), list);
+	slot = WrvqGetSlot(codebook, page, added.slot);
+	put_entries(rewrite, slot, extract, first, count);
 	slot->next = next;
 	GenericXLogFinish(xlog);
 	if (is_new)
@@ -175,19 +195,28 @@ WrvqFreeSlots(Relation index, const WrvqCodebook *codebook, uint32 list, const W
 	}
 }
 
+/* The page of a list's tail, exclusively locked. */
+static Buffer
+read_tail(const Rewrite *rewrite, uint32 list, WrvqSlotPointer tail)
+{
+	Buffer buffer = WrvqReadPage(rewrite->index, tail.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+
+	if (!WrvqSlotIs(rewrite->codebook, BufferGetPage(buffer), tail, list))
+		WrvqCorrupted(rewrite->index, tail.block, "a list's tail is not where the directory says");
+	return buffer;
+}
+
 /* Takes dead entries out of the tail, in place: it goes on receiving inserts. */
 static void
 compact_tail(const Rewrite *rewrite, uint32 list, WrvqSlotPointer tail)
 {
 	const WrvqCodebook *codebook = rewrite->codebook;
-	Buffer				buffer = WrvqReadPage(rewrite->index, tail.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+	Buffer				buffer = read_tail(rewrite, list, tail);
 	GenericXLogState   *xlog;
 	WrvqSlotHeader	   *slot;
 	uint8			   *entry = palloc(codebook->layout.entry_bytes + 1);
 	int					kept = 0;
 
-	if (!WrvqSlotIs(codebook, BufferGetPage(buffer), tail, list))
-		WrvqCorrupted(rewrite->index, tail.block, "a list's tail is not where the directory says");
 	xlog = GenericXLogStart(rewrite->index);
 	slot = WrvqGetSlot(codebook, GenericXLogRegisterBuffer(xlog, buffer, 0), tail.slot);
 	for (int i = 0; i < slot->count; i++)
@@ -212,43 +241,128 @@ compact_tail(const Rewrite *rewrite, uint32 list, WrvqSlotPointer tail)
 	pfree(entry);
 }
 
-/*
- * Rewrites a list without its dead entries, in order of sub-list.  The new
- * slots lead to the old tail, which stays where it is; one change of the
- * directory makes them the list; then the old slots are free.
- */
-void
-WrvqRewriteList(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list)
+/* The slots that a rewritten list has left are free, for others too. */
+static void
+free_extracted(const Rewrite *rewrite, uint32 list, const Extract *extract)
 {
-	const Rewrite	  state = {index, meta, codebook}, *rewrite = &state;
-	WrvqListEntry	  lists;
-	Extract			  extract = {0};
-	WrvqSlotPointer	  next;
-	Buffer			  directory;
+	WrvqFront *front = rewrite->front;
+
+	WrvqFreeSlots(rewrite->index, rewrite->codebook, list, extract->slots, extract->slot_count);
+	for (int i = 0; i < extract->slot_count; i++)
+		if (extract->slots[i].block < front->blocks)
+		{
+			front->free_slots[extract->slots[i].block]++;
+			front->next = Min(front->next, extract->slots[i].block);
+		}
+}
+
+/*
+ * Gives a list a new tail, empty, as an insert that finds the tail full: the
+ * old one is then a slot like any other.
+ */
+static void
+renew_tail(Rewrite *rewrite, uint32 list)
+{
+	const WrvqCodebook *codebook = rewrite->codebook;
+	Buffer directory = WrvqReadPage(rewrite->index, WrvqDirectoryBlock(rewrite->meta, list), WRVQ_PAGE_DIRECTORY,
+									BUFFER_LOCK_EXCLUSIVE);
+	WrvqSlotPointer	  tail = WrvqDirectoryEntry(BufferGetPage(directory), list)->tail, added;
+	Buffer			  tail_buffer = read_tail(rewrite, list, tail), buffer;
+	bool			  is_new;
 	GenericXLogState *xlog;
+	WrvqListEntry	 *entry;
+	Page			  tail_page, page;
 
-	WrvqReadListEntry(rewrite->index, rewrite->meta, list, &lists);
-	if (lists.head.block == InvalidBlockNumber)
-		return;
-	compact_tail(rewrite, list, lists.tail);
-	if (lists.head.block == lists.tail.block && lists.head.slot == lists.tail.slot)
-		return;
-	extract_entries(rewrite, list, &lists, &extract);
-
-	next = lists.tail;
-	for (int end = extract.count; end > 0;)
-	{
-		int count = (end - 1) % WRVQ_BLOCK_ENTRIES + 1;
-
-		WrvqVacuumDelay();
-		next = write_slot(rewrite, list, &extract, end - count, count, next);
-		end -= count;
-	}
-	directory = WrvqReadPage(rewrite->index, WrvqDirectoryBlock(rewrite->meta, list), WRVQ_PAGE_DIRECTORY,
-							 BUFFER_LOCK_EXCLUSIVE);
+	buffer = WrvqLockFrontPage(rewrite->index, codebook, rewrite->front, &is_new);
+	note_place(rewrite, buffer);
 	xlog = GenericXLogStart(rewrite->index);
-	WrvqDirectoryEntry(GenericXLogRegisterBuffer(xlog, directory, 0), list)->head = next;
+	entry = WrvqDirectoryEntry(GenericXLogRegisterBuffer(xlog, directory, 0), list);
+	tail_page = GenericXLogRegisterBuffer(xlog, tail_buffer, 0);
+	page = GenericXLogRegisterBuffer(xlog, buffer, is_new ? GENERIC_XLOG_FULL_IMAGE : 0);
+	if (is_new)
+		WrvqInitPostingPage(codebook, page, 0);
+	added = WrvqUseSlot(codebook, page, BufferGetBlockNumber(buffer), WrvqFreeSlot(codebook, page), list);
+	WrvqGetSlot(codebook, tail_page, tail.slot)->next = added;
+	entry->tail = added;
 	GenericXLogFinish(xlog);
+	UnlockReleaseBuffer(buffer);
+	UnlockReleaseBuffer(tail_buffer);
 	UnlockReleaseBuffer(directory);
-	WrvqFreeSlots(index, codebook, list, extract.slots, extract.slot_count);
+}
+
+/*
+ * The switch: the directory leads to the new slots, and the entries that fill
+ * none of them, from first on, go to the tail.  False if inserts have left too little
+ * room there.
+ */
+static bool
+switch_list(const Rewrite *rewrite, uint32 list, WrvqSlotPointer head, WrvqSlotPointer tail, const Extract *extract,
+			int first)
+{
+	const WrvqCodebook *codebook = rewrite->codebook;
+	int					count = extract->count - first;
+	Buffer directory = WrvqReadPage(rewrite->index, WrvqDirectoryBlock(rewrite->meta, list), WRVQ_PAGE_DIRECTORY,
+									BUFFER_LOCK_EXCLUSIVE);
+	Buffer tail_buffer = read_tail(rewrite, list, tail);
+	bool   has_room = WrvqGetSlot(codebook, BufferGetPage(tail_buffer), tail.slot)->count + count <= WRVQ_BLOCK_ENTRIES;
+
+	if (has_room)
+	{
+		GenericXLogState *xlog = GenericXLogStart(rewrite->index);
+
+		WrvqDirectoryEntry(GenericXLogRegisterBuffer(xlog, directory, 0), list)->head = head;
+		if (count > 0)
+			put_entries(rewrite, WrvqGetSlot(codebook, GenericXLogRegisterBuffer(xlog, tail_buffer, 0), tail.slot),
+						extract, first, count);
+		GenericXLogFinish(xlog);
+	}
+	UnlockReleaseBuffer(tail_buffer);
+	UnlockReleaseBuffer(directory);
+	return has_room;
+}
+
+/*
+ * Rewrites a list without its dead entries, in order of sub-list.  It gets a
+ * new tail, where inserts go on; full slots that lead to it are written, last
+ * one first; one change of the directory makes them the list, and one of the tail adds what
+ * is left over; then the old slots are free.  Returns false if some of it found
+ * no room in the front of an index that shrinks.
+ */
+bool
+WrvqRewriteList(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, uint32 list, WrvqFront *front)
+{
+	Rewrite			rewrite = {index, meta, codebook, front, true};
+	WrvqListEntry	lists;
+	Extract			extract = {0};
+	WrvqSlotPointer next;
+	int				full;
+
+	WrvqReadListEntry(index, meta, list, &lists);
+	if (lists.head.block == InvalidBlockNumber)
+		return true;
+	if (lists.head.block == lists.tail.block && lists.head.slot == lists.tail.slot &&
+		(front->blocks == 0 || lists.tail.block < front->blocks))
+	{
+		compact_tail(&rewrite, list, lists.tail);
+		return true;
+	}
+	renew_tail(&rewrite, list);
+	WrvqReadListEntry(index, meta, list, &lists);
+	extract_entries(&rewrite, list, &lists, &extract);
+
+	/* one to 32 entries are left over, if there are any */
+	full = extract.count == 0 ? 0 : (extract.count - 1) / WRVQ_BLOCK_ENTRIES * WRVQ_BLOCK_ENTRIES;
+	next = lists.tail;
+	for (int end = full; end > 0; end -= WRVQ_BLOCK_ENTRIES)
+	{
+		WrvqVacuumDelay();
+		next = write_slot(&rewrite, list, &extract, end - WRVQ_BLOCK_ENTRIES, WRVQ_BLOCK_ENTRIES, next);
+	}
+	if (!switch_list(&rewrite, list, next, lists.tail, &extract, full))
+	{
+		next = write_slot(&rewrite, list, &extract, full, extract.count - full, next);
+		switch_list(&rewrite, list, next, lists.tail, &extract, extract.count);
+	}
+	free_extracted(&rewrite, list, &extract);
+	return rewrite.is_in_front;
 }

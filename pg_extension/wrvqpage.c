@@ -249,8 +249,8 @@ WrvqPutEntry(const WrvqCodebook *codebook, WrvqSlotHeader *slot, uint32 sublist,
 
 /*
  * A page with a free slot, exclusively locked; *is_new: it must be initialised
- * first.  Never waits for a page, so that a caller may hold others: a busy one
- * is left to those who are at it, which also keeps parallel inserts apart.
+ * first.  Never waits for a page, so that a caller may hold others: busy ones
+ * are left to those who are at them, which also keeps parallel inserts apart.
  */
 Buffer
 WrvqLockFreePage(Relation index, const WrvqCodebook *codebook, bool *is_new)
@@ -261,13 +261,15 @@ WrvqLockFreePage(Relation index, const WrvqCodebook *codebook, bool *is_new)
 	if (block == InvalidBlockNumber)
 		block = GetPageWithFreeSpace(index, codebook->slot_bytes);
 	/* after a crash the map may know pages that the index has lost, or has put to another use since */
-	while (block != InvalidBlockNumber && block < RelationGetNumberOfBlocks(index))
+	for (int tries = 0; tries < 4 && block != InvalidBlockNumber && block < RelationGetNumberOfBlocks(index);)
 	{
 		buffer = ReadBuffer(index, block);
 		if (!ConditionalLockBuffer(buffer))
 		{
 			ReleaseBuffer(buffer);
-			break;
+			tries++;
+			block = GetPageWithFreeSpace(index, codebook->slot_bytes);
+			continue;
 		}
 		*is_new = PageIsNew(BufferGetPage(buffer));
 		if (*is_new ||

@@ -171,7 +171,7 @@ install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, con
 	/* codebook and directory are contiguous: nobody else may extend meanwhile */
 	LockRelationForExtension(index, ExclusiveLock);
 	WrvqStoreCodebook(index, meta, codebook);
-	WrvqWriteDirectory(index, meta, NULL);
+	WrvqWriteDirectory(index, meta);
 	UnlockRelationForExtension(index, ExclusiveLock);
 
 	/* inserts may have added to the pending chain since meta was read: keep what they wrote */

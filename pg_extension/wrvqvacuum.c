@@ -12,8 +12,8 @@
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 
-/* a list is rewritten when fewer of its entries' places are taken */
-#define FILL_MIN 0.7
+/* a list is rewritten when it then takes no more than this share of its slots */
+#define REWRITTEN_SHARE_MAX 0.7
 
 typedef struct VacuumState
 {
@@ -26,6 +26,10 @@ typedef struct VacuumState
 	IndexBulkDeleteResult  *stats;
 	double					removed; /* entries */
 	WrvqListUse			   *lists;	 /* [lists] */
+	WrvqFront				front;
+	BlockNumber				front_capacity;
+	BlockNumber				other_pages; /* that are no posting pages */
+	BlockNumber				last_other;
 } VacuumState;
 
 static bool
@@ -81,6 +85,7 @@ vacuum_posting_page(VacuumState *state, Buffer buffer)
 		if (slot->list >= state->meta.list_count)
 			WrvqCorrupted(state->index, BufferGetBlockNumber(buffer), "a slot belongs to a list that does not exist");
 		state->lists[slot->list].slots++;
+		state->lists[slot->list].last_block = BufferGetBlockNumber(buffer);
 		WrvqBalanceSlot(state->lists, BufferGetBlockNumber(buffer), i, slot);
 		dead[i] = find_dead(state, slot);
 		if (dead[i] != 0)
@@ -100,7 +105,24 @@ vacuum_posting_page(VacuumState *state, Buffer buffer)
 				}
 		GenericXLogFinish(xlog);
 	}
+	state->front.free_slots[BufferGetBlockNumber(buffer)] = free_slots;
 	RecordPageWithFreeSpace(state->index, BufferGetBlockNumber(buffer), free_slots * codebook->slot_bytes);
+}
+
+/* Makes room for what is known of this page. */
+static void
+reserve_block(VacuumState *state, BlockNumber block)
+{
+	if (block >= state->front_capacity)
+	{
+		BlockNumber capacity = Max(block + 1024, state->front_capacity + state->front_capacity / 2);
+
+		state->front.free_slots = state->front.free_slots == NULL
+									  ? MemoryContextAllocHuge(CurrentMemoryContext, capacity)
+									  : repalloc_huge(state->front.free_slots, capacity);
+		state->front_capacity = capacity;
+	}
+	state->front.free_slots[block] = 0;
 }
 
 /* Visits a page, exclusively locked. */
@@ -110,8 +132,14 @@ vacuum_page(VacuumState *state, Buffer buffer)
 	if (state->codebook == NULL)
 		return;
 	WrvqReclaimPage(state->index, &state->meta, state->codebook, buffer);
+	reserve_block(state, BufferGetBlockNumber(buffer));
 	if (WrvqKindOfPage(state->index, buffer) == WRVQ_PAGE_POSTING)
 		vacuum_posting_page(state, buffer);
+	else
+	{
+		state->other_pages++;
+		state->last_other = BufferGetBlockNumber(buffer);
+	}
 }
 
 /* Visits every page in physical order, those added meanwhile included; then gives back what nothing leads to. */
@@ -139,23 +167,66 @@ vacuum_pages(VacuumState *state)
 	WrvqReclaimSlots(state->index, &state->meta, state->codebook, state->strategy, state->lists);
 }
 
+/* Slots that the list takes once it is rewritten. */
+static uint32
+slots_needed(const WrvqListUse *use)
+{
+	return use->live == 0 ? 1 : (use->live - 1) / WRVQ_BLOCK_ENTRIES + 1;
+}
+
+/* Has the list lost so much that it is to be rewritten? */
+static bool
+is_sparse(const WrvqListUse *use)
+{
+	return use->is_dirty && slots_needed(use) <= REWRITTEN_SHARE_MAX * use->slots;
+}
+
+/* Decides whether the index shrinks, by the slots that its lists will take. */
+static void
+plan_front(VacuumState *state)
+{
+	double slots = 0;
+
+	for (uint32 list = 0; list < state->meta.list_count; list++)
+	{
+		const WrvqListUse *use = &state->lists[list];
+
+		slots += is_sparse(use) ? slots_needed(use) : use->slots;
+	}
+	WrvqPlanFront(&state->front, (BlockNumber) state->stats->num_pages, state->other_pages + 1, state->last_other,
+				  slots, state->codebook);
+}
+
+/*
+ * Rewrites sparse lists, and if the index shrinks those that reach beyond what
+ * it shrinks to.  The first ones find the front full still: they go again.
+ */
 static void
 rewrite_lists(VacuumState *state)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "wrvq list", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
+	MemoryContext caller;
+	bool		  again = false;
 
-	for (uint32 list = 0; list < state->meta.list_count; list++)
-	{
-		WrvqListUse *use = &state->lists[list];
-
-		/* the tail is never full: leave one slot out of the account */
-		if (use->is_dirty && use->live < FILL_MIN * WRVQ_BLOCK_ENTRIES * (use->slots - 1.0) + 1)
+	plan_front(state);
+	caller = MemoryContextSwitchTo(context);
+	for (int round = 0; round == 0 || (round == 1 && again && state->front.blocks > 0); round++)
+		for (uint32 list = 0; list < state->meta.list_count; list++)
 		{
-			WrvqRewriteList(state->index, &state->meta, state->codebook, list);
+			WrvqListUse *use = &state->lists[list];
+			bool is_behind = state->front.blocks > 0 && use->slots > 0 && use->last_block >= state->front.blocks;
+
+			if (!is_behind && (round > 0 || !is_sparse(use)))
+				continue;
+			if (WrvqRewriteList(state->index, &state->meta, state->codebook, list, &state->front))
+				use->last_block = 0;
+			else
+			{
+				use->last_block = MaxBlockNumber;
+				again = true;
+			}
 			MemoryContextReset(context);
 		}
-	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 }
@@ -214,6 +285,16 @@ wrvqbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDel
 	return stats;
 }
 
+static void
+truncate_index(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	WrvqMetaData meta;
+
+	WrvqReadMeta(info->index, &meta);
+	if (meta.is_trained)
+		stats->num_pages = WrvqTruncate(info->index, WrvqGetCodebook(info->index, &meta), info->strategy);
+}
+
 IndexBulkDeleteResult *
 wrvqvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
@@ -241,6 +322,7 @@ wrvqvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	heap = table_open(info->index->rd_index->indrelid, AccessShareLock);
 	WrvqDrainPending(info->index, heap, WRVQ_TRAIN_ROWS, true);
 	table_close(heap, AccessShareLock);
+	truncate_index(info, stats);
 	IndexFreeSpaceMapVacuum(info->index);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);

@@ -126,9 +126,9 @@ WrvqWrittenLists(const WrvqWriter *writer)
 	return writer->lists;
 }
 
-/* Appends the directory and notes it in meta; entries NULL: all lists empty. */
+/* Appends a directory of empty lists and notes it in meta. */
 void
-WrvqWriteDirectory(Relation index, WrvqMetaData *meta, const WrvqListEntry *entries)
+WrvqWriteDirectory(Relation index, WrvqMetaData *meta)
 {
 	meta->directory_start = InvalidBlockNumber;
 	for (uint32 first = 0; first < meta->list_count; first += WRVQ_LISTS_PER_PAGE)
@@ -140,15 +140,30 @@ WrvqWriteDirectory(Relation index, WrvqMetaData *meta, const WrvqListEntry *entr
 		WrvqInitPage(page.data, WRVQ_PAGE_DIRECTORY);
 		memset(PageGetContents(page.data), 0, WRVQ_PAGE_BYTES);
 		WrvqPageGetOpaque(page.data)->count = count;
-		if (entries != NULL)
-			memcpy(PageGetContents(page.data), entries + first, count * sizeof(WrvqListEntry));
-		else
-			init_lists((WrvqListEntry *) PageGetContents(page.data), count);
+		init_lists((WrvqListEntry *) PageGetContents(page.data), count);
 		block = append_page(index, page.data);
 		if (first == 0)
 			meta->directory_start = block;
 		else if (block != WrvqDirectoryBlock(meta, first))
 			elog(ERROR, "directory pages of index \"%s\" are not contiguous", RelationGetRelationName(index));
+	}
+}
+
+/* Lets the directory, which nobody reads yet, lead to lists. */
+void
+WrvqFillDirectory(Relation index, const WrvqMetaData *meta, const WrvqListEntry *entries)
+{
+	for (uint32 first = 0; first < meta->list_count; first += WRVQ_LISTS_PER_PAGE)
+	{
+		uint32 count = Min(WRVQ_LISTS_PER_PAGE, meta->list_count - first);
+		Buffer buffer =
+			WrvqReadPage(index, WrvqDirectoryBlock(meta, first), WRVQ_PAGE_DIRECTORY, BUFFER_LOCK_EXCLUSIVE);
+		GenericXLogState *xlog = GenericXLogStart(index);
+
+		memcpy(WrvqDirectoryEntry(GenericXLogRegisterBuffer(xlog, buffer, 0), first), entries + first,
+			   count * sizeof(WrvqListEntry));
+		GenericXLogFinish(xlog);
+		UnlockReleaseBuffer(buffer);
 	}
 }
 
