@@ -555,9 +555,10 @@ typedef struct WrvqReadAhead
 	Relation		   relation;
 	const BlockNumber *blocks; /* [count] */
 	int64			   count;
-	int64			   requested; /* of them */
-	int64			   distance;  /* how far ahead */
-	int64			   misses;	  /* pages that the backend had read before */
+	int64			   requested;		/* of them */
+	int64			   distance;		/* how far ahead */
+	int64			   misses;			/* pages that the backend had read before */
+	BlockNumber		   relation_blocks; /* 0: not asked yet */
 } WrvqReadAhead;
 
 /* Pages read one after another: 17 and later have the server's read streams. */

@@ -15,6 +15,7 @@ WrvqBeginReadAhead(WrvqReadAhead *ahead, Relation relation, const BlockNumber *b
 	ahead->blocks = blocks;
 	ahead->count = count;
 	ahead->requested = 0;
+	ahead->relation_blocks = 0;
 	ahead->distance = get_tablespace_io_concurrency(relation->rd_rel->reltablespace);
 	ahead->misses = pgBufferUsage.shared_blks_read;
 }
@@ -29,9 +30,13 @@ WrvqReadAheadAt(WrvqReadAhead *ahead, int64 i)
 {
 	if (pgBufferUsage.shared_blks_read == ahead->misses)
 		return;
+	if (ahead->relation_blocks == 0)
+		ahead->relation_blocks = RelationGetNumberOfBlocks(ahead->relation);
 	for (ahead->requested = Max(ahead->requested, i + 1); ahead->requested < Min(ahead->count, i + 1 + ahead->distance);
 		 ahead->requested++)
-		if (ahead->blocks[ahead->requested] != ahead->blocks[ahead->requested - 1])
+		/* a damaged page may lead anywhere: whoever reads there says so */
+		if (ahead->blocks[ahead->requested] != ahead->blocks[ahead->requested - 1] &&
+			ahead->blocks[ahead->requested] < ahead->relation_blocks)
 			PrefetchBuffer(ahead->relation, MAIN_FORKNUM, ahead->blocks[ahead->requested]);
 }
 

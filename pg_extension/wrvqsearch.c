@@ -171,7 +171,10 @@ scan_lists(WrvqSearch *search, const uint32 *lists, int count, bool whole)
 	}
 	for (int i = 0; i < count; i++)
 		if (entries[i].head.block != InvalidBlockNumber && entries[i].head.block != head)
+		{
+			WrvqCheckBlock(search->index, entries[i].head.block);
 			heads[head_count++] = head = entries[i].head.block;
+		}
 	WrvqBeginPages(&pages, search->index, heads, head_count);
 	head = InvalidBlockNumber;
 	for (int i = 0; i < count; i++)
