@@ -30,6 +30,9 @@ typedef struct VacuumState
 	BlockNumber				front_capacity;
 	BlockNumber				other_pages; /* that are no posting pages */
 	BlockNumber				last_other;
+	BlockNumber			   *empty; /* [empty_count] pages that were never written, or are damaged */
+	BlockNumber				empty_count;
+	BlockNumber				empty_capacity;
 } VacuumState;
 
 static bool
@@ -125,14 +128,31 @@ reserve_block(VacuumState *state, BlockNumber block)
 	state->front.free_slots[block] = 0;
 }
 
+static void
+note_empty(VacuumState *state, BlockNumber block)
+{
+	if (state->empty_count == state->empty_capacity)
+	{
+		state->empty_capacity = Max(64, 2 * state->empty_capacity);
+		state->empty = state->empty == NULL ? palloc(sizeof(BlockNumber) * state->empty_capacity)
+											: repalloc_huge(state->empty, sizeof(BlockNumber) * state->empty_capacity);
+	}
+	state->empty[state->empty_count++] = block;
+}
+
 /* Visits a page, exclusively locked. */
 static void
-vacuum_page(VacuumState *state, Buffer buffer)
+vacuum_page(VacuumState *state, Buffer buffer, bool accept_empty)
 {
 	if (state->codebook == NULL)
 		return;
-	WrvqReclaimPage(state->index, &state->meta, state->codebook, buffer);
 	reserve_block(state, BufferGetBlockNumber(buffer));
+	if (PageIsNew(BufferGetPage(buffer)) && !accept_empty)
+	{
+		note_empty(state, BufferGetBlockNumber(buffer));
+		return;
+	}
+	WrvqReclaimPage(state->index, &state->meta, state->codebook, buffer);
 	if (WrvqKindOfPage(state->index, buffer) == WRVQ_PAGE_POSTING)
 		vacuum_posting_page(state, buffer);
 	else
@@ -142,7 +162,23 @@ vacuum_page(VacuumState *state, Buffer buffer)
 	}
 }
 
-/* Visits every page in physical order, those added meanwhile included; then gives back what nothing leads to. */
+static void
+visit_block(VacuumState *state, BlockNumber block, bool accept_empty)
+{
+	Buffer buffer;
+
+	WrvqVacuumDelay();
+	buffer = ReadBufferExtended(state->index, MAIN_FORKNUM, block, RBM_NORMAL, state->strategy);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	vacuum_page(state, buffer, accept_empty);
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Visits every page in physical order, those added meanwhile included; then
+ * gives back what nothing leads to.  Empty pages come last: one that a list
+ * leads to is damage, which following the lists that lack slots finds.
+ */
 static void
 vacuum_pages(VacuumState *state)
 {
@@ -150,13 +186,7 @@ vacuum_pages(VacuumState *state)
 
 	for (BlockNumber block = WRVQ_META_BLOCK + 1; block < blocks; block++)
 	{
-		Buffer buffer;
-
-		WrvqVacuumDelay();
-		buffer = ReadBufferExtended(state->index, MAIN_FORKNUM, block, RBM_NORMAL, state->strategy);
-		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-		vacuum_page(state, buffer);
-		UnlockReleaseBuffer(buffer);
+		visit_block(state, block, false);
 		if (block == blocks - 1)
 			blocks = RelationGetNumberOfBlocks(state->index);
 	}
@@ -165,6 +195,8 @@ vacuum_pages(VacuumState *state)
 		return;
 	state->stats->tuples_removed += state->removed / state->meta.spill;
 	WrvqReclaimSlots(state->index, &state->meta, state->codebook, state->strategy, state->lists);
+	for (BlockNumber i = 0; i < state->empty_count; i++)
+		visit_block(state, state->empty[i], true);
 }
 
 /* Slots that the list takes once it is rewritten. */

@@ -37,7 +37,7 @@ sub half_vacuum
 {
 	my ($table) = @_;
 	my $blocks = $node->safe_psql('postgres', "SELECT pg_relation_size('${table}_index')");
-	my $session = start_psql($node, [ 'SET vacuum_cost_delay = 20', 'SET vacuum_cost_limit = 20', "VACUUM $table" ]);
+	my $session = start_psql($node, [ 'SET vacuum_cost_delay = 50', 'SET vacuum_cost_limit = 20', "VACUUM $table" ]);
 
 	foreach (1 .. 600)
 	{
