@@ -8,7 +8,11 @@ static void
 fill_image(const WrvqStoredCodebook *stored, WrvqCodebook *codebook)
 {
 	const wrvq_shape *shape = &codebook->view.shape;
-	float			 *scratch = palloc(sizeof(float) * 2 * (shape->dimensions + 16));
+	float			 *scratch;
+	int64			  scratch_floats;
+
+	SWIFT(scratch_floats = wrvq_kernel.image_scratch_floats(shape));
+	scratch = palloc_extended(sizeof(float) * scratch_floats, MCXT_ALLOC_HUGE);
 
 	/* the transform first: the other levels go into the space that it makes */
 	for (int i = 0; i < shape->level_count; i++)

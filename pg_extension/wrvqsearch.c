@@ -19,7 +19,7 @@
  */
 #define SUBLIST_ENTRIES_MIN (WRVQ_BLOCK_ENTRIES / 2)
 
-/* candidates kept for each one that a later round asks for */
+/* candidates kept for each one that a round asks for, once there are no more lists to visit */
 #define CANDIDATES_KEPT 32
 
 /* candidates kept where all up to a bound are wanted, and how many more if those were too few */
@@ -217,11 +217,14 @@ visit_lists(WrvqSearch *search, int probes, int64 limit)
 	pfree(lists);
 }
 
-/* Candidates to keep where so many are asked for now: never more than a scan may rerank, unless asked for. */
+/*
+ * Candidates to keep where so many are asked for now: never more than a scan may rerank, unless asked for.  A round
+ * that leaves lists out is followed by one that visits more of them, and finds its candidates anew.
+ */
 static int64
-candidates_kept(int64 reach)
+candidates_kept(const WrvqSearch *search, int probes, int64 reach)
 {
-	int64 kept = reach * CANDIDATES_KEPT;
+	int64 kept = (uint32) probes == search->meta->list_count ? reach * CANDIDATES_KEPT : reach;
 
 	return wrvq_max_scan_tuples > 0 ? Min(kept, Max(reach, wrvq_max_scan_tuples)) : kept;
 }
@@ -243,8 +246,8 @@ take_candidates(WrvqSearch *search, int64 reach, const uint64 *taken, int64 take
 /*
  * The best reach candidates of the best probes lists, without those among
  * taken[taken_count]: rows and estimates, both in order of row identifier.
- * More candidates are kept than are asked for now, so that a wider reach in the
- * same lists visits none again.
+ * Of all lists more candidates are kept than are asked for now, so that a wider
+ * reach visits none again.
  */
 WrvqCandidates
 WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken, int64 taken_count)
@@ -255,7 +258,7 @@ WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken
 	/* room for rows met twice */
 	reach = Min(search->meta->spill > 1 ? reach + reach / 2 : reach, most);
 	if (search->probes != probes || reach > search->limit)
-		visit_lists(search, probes, search->probes == 0 ? reach : Min(candidates_kept(reach), most));
+		visit_lists(search, probes, search->probes == 0 ? reach : Min(candidates_kept(search, probes, reach), most));
 	return take_candidates(search, reach, taken, taken_count);
 }
 

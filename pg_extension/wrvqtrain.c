@@ -195,9 +195,12 @@ run_trainer(wrvq_trainer *trainer, WrvqWorkers *workers)
 static void
 take_results(WrvqCodebook *codebook, const wrvq_trainer *trainer)
 {
-	float		*scratch = palloc(sizeof(float) * 2 * (codebook->view.shape.dimensions + 16));
+	float		*scratch;
 	const float *transform;
+	int64		 scratch_floats;
 
+	SWIFT(scratch_floats = wrvq_kernel.image_scratch_floats(&codebook->view.shape));
+	scratch = palloc_extended(sizeof(float) * scratch_floats, MCXT_ALLOC_HUGE);
 	SWIFT(transform = wrvq_training.trainer_transform(trainer));
 	SWIFT(wrvq_kernel.image_set_transform(&codebook->view, transform));
 	for (int i = 0; i < codebook->view.shape.level_count; i++)

@@ -15,6 +15,7 @@ private struct EncoderScratch {
   let codes: UnsafeMutablePointer<UInt32>  // n
   let factors: MutableFloatPointer  // n × levels: weights
   let pieceCodes: UnsafeMutablePointer<UInt8>  // pieces
+  let groups: GroupScratch
   let bytes: Int
 
   init(_ shape: UnsafePointer<wrvq_shape>, _ n: Int, _ memory: UnsafeMutableRawPointer) {
@@ -48,6 +49,8 @@ private struct EncoderScratch {
     codes = UnsafeMutableRawPointer(floats(n)).assumingMemoryBound(to: UInt32.self)
     factors = floats(n &* shape.pointee.levelCount)
     pieceCodes = UnsafeMutableRawPointer(floats(pieces)).assumingMemoryBound(to: UInt8.self)
+    groups = GroupScratch(shape, n, p.assumingMemoryBound(to: Float.self))
+    _ = floats(groups.floats)
     bytes = p - memory
   }
 }
@@ -123,14 +126,18 @@ private func encodeRows(
   finish(codebook, layout, prepared, n, s, encoded, entries)
 }
 
-/// Level 0: the nearest lists.
+/// Level 0: the nearest lists, or as good as those.
 private func assignLists(
   _ codebook: UnsafePointer<wrvq_codebook>, _ prepared: FloatPointer, _ n: Int, _ s: EncoderScratch
 ) {
   let shape = wrvq_codebook_shape(codebook)
-  assignWithHalves(
-    prepared, n, shape.pointee.d, wrvq_codebook_level(codebook, 0),
-    codebook.pointee.list_half_norms, listCount(shape), s.panel, s.products, s.codes, s.scores)
+  if comparedGroups(listCount(shape)) > 0 {
+    assignByGroups(codebook, prepared, n, s.groups, s.panel, s.products, s.codes, s.scores)
+  } else {
+    assignWithHalves(
+      prepared, n, shape.pointee.d, wrvq_codebook_level(codebook, 0),
+      codebook.pointee.list_half_norms, listCount(shape), s.panel, s.products, s.codes, s.scores)
+  }
 }
 
 /// What the lists in `codes` leave of the rows.

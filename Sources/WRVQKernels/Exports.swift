@@ -18,6 +18,7 @@ import CWRVQKernels
     image_bytes: { imageBytes($0) },
     image_bind: { imageBind($0, $1, $2) },
     image_set_transform: { imageSetTransform($0, $1) },
+    image_scratch_floats: { imageScratchFloats($0) },
     image_set_level: { imageSetLevel($0, Int($1), $2, $3) },
     layout: { blockLayout($0, $1) },
     prepare: { prepare($0, $1, $2, $3, $4, $5) },

@@ -17,7 +17,7 @@ func productsWithHalves(
   var column = 0
   // Four panels at once: eight independent sums hide the latency of the additions.
   while column &+ 64 <= s {
-    fourPanels(x, d, packed + column &* d, products + column)
+    fourPanels(x, d, packed + column &* d, 16 &* d, products + column)
     column &+= 64
   }
   while column < s {
@@ -44,18 +44,28 @@ func productsWithHalves(
   }
 }
 
+/// Products of a row with four panels in sequence.
 @inline(__always)
 private func fourPanels(
-  _ x: FloatPointer, _ d: Int, _ panels: HalfPointer, _ out: MutableFloatPointer
+  _ x: FloatPointer, _ d: Int, _ panels: HalfPointer, _ stride: Int, _ out: MutableFloatPointer
 ) {
-  let p1 = panels + 16 &* d, p2 = p1 + 16 &* d, p3 = p2 + 16 &* d
+  fourPanels(
+    x, d, panels, panels + stride, panels + 2 &* stride, panels + 3 &* stride, out)
+}
+
+/// Products of a row with any four panels: `out[64]`.
+@inline(__always)
+func fourPanels(
+  _ x: FloatPointer, _ d: Int, _ p0: HalfPointer, _ p1: HalfPointer, _ p2: HalfPointer,
+  _ p3: HalfPointer, _ out: MutableFloatPointer
+) {
   var a0 = Floats8.zero, a1 = Floats8.zero, b0 = Floats8.zero, b1 = Floats8.zero
   var c0 = Floats8.zero, c1 = Floats8.zero, d0 = Floats8.zero, d1 = Floats8.zero
   var i = 0
   while i < d {
     let v = Floats8(repeating: x[i]), o = i &* 16
-    a0 = ws_fma(a0, v, load8(panels, o))
-    a1 = ws_fma(a1, v, load8(panels, o &+ 8))
+    a0 = ws_fma(a0, v, load8(p0, o))
+    a1 = ws_fma(a1, v, load8(p0, o &+ 8))
     b0 = ws_fma(b0, v, load8(p1, o))
     b1 = ws_fma(b1, v, load8(p1, o &+ 8))
     c0 = ws_fma(c0, v, load8(p2, o))
@@ -123,7 +133,7 @@ func assignWithHalves(
   best.begin()
   var column = 0
   while n == 1 && column &+ 64 <= s {
-    fourPanels(x, d, packed + column &* d, scratch)
+    fourPanels(x, d, packed + column &* d, 16 &* d, scratch)
     let end = column &+ 64
     while column < end {
       best.update(scratch + (64 &- (end &- column)), halfNorms + column, column)

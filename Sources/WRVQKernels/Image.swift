@@ -9,6 +9,8 @@ import CWRVQKernels
 private struct ImageSections {
   var center = 0
   var halfNorms = 0
+  var groups = 0
+  var groupHalfNorms = 0
   var means = 0
   var variances = 0
   var residualVariances = 0
@@ -23,7 +25,9 @@ private struct ImageSections {
     let listFloats = align64(4 &* ceil16(lists))
     let sublists = lists &* sublistCount(shape)
     halfNorms = align64(4 &* d)
-    means = halfNorms &+ listFloats
+    groups = halfNorms &+ listFloats
+    groupHalfNorms = groups &+ align64(2 &* ceil16(groupCount(lists)) &* d)
+    means = groupHalfNorms &+ align64(4 &* ceil16(groupCount(lists)))
     variances = means &+ listFloats
     residualVariances = variances &+ listFloats
     sublistWeights = residualVariances &+ listFloats
@@ -64,6 +68,8 @@ func imageBind(
   codebook.pointee.shape = shape.pointee
   codebook.pointee.center = floats(sections.center)
   codebook.pointee.list_half_norms = floats(sections.halfNorms)
+  codebook.pointee.list_groups = halves(sections.groups)
+  codebook.pointee.group_half_norms = floats(sections.groupHalfNorms)
   codebook.pointee.list_means = floats(sections.means)
   codebook.pointee.list_variances = floats(sections.variances)
   codebook.pointee.list_residual_variances = floats(sections.residualVariances)
@@ -119,7 +125,15 @@ func packHalves(_ rows: FloatPointer, _ s: Int, _ d: Int, _ packed: MutableHalfP
   }
 }
 
-/// Copies a level's codewords into the image, in the prepared space.
+/// Floats of scratch for `imageSetLevel`.
+@inline(never)
+func imageScratchFloats(_ shape: UnsafePointer<wrvq_shape>) -> Int64 {
+  Int64(2 &* shape.pointee.d &+ orderScratchFloats(shape))
+}
+
+/// Copies a level's codewords into the image, in the prepared space, level 0's in an order of its own.
+///
+/// - Parameter scratch: `imageScratchFloats`, 8-byte aligned.
 @inline(never)
 func imageSetLevel(
   _ codebook: UnsafeMutablePointer<wrvq_codebook>, _ index: Int, _ rows: FloatPointer,
@@ -128,6 +142,7 @@ func imageSetLevel(
   let d = codebook.pointee.shape.d
   let l = level(wrvq_codebook_shape(codebook), index)
   let packed = wrvq_codebook_level(codebook, index)
+  var scratch = scratch
   if l.isProduct {
     var piece = 0
     let p = l.pieceDimensions
@@ -137,7 +152,10 @@ func imageSetLevel(
     }
     return
   }
+  var order: UnsafePointer<UInt32>?
   if index == 0 {
+    order = orderLists(rows, l.count, d, scratch)
+    scratch += orderScratchFloats(wrvq_codebook_shape(codebook))
     setCenter(codebook, l.count, rows, scratch)
     let sublists = l.count &* sublistCount(wrvq_codebook_shape(codebook))
     codebook.pointee.sublist_weights.update(
@@ -148,7 +166,7 @@ func imageSetLevel(
   while row < ceil16(l.count) {
     let out = packed + ((row &>> 4) &* d &* 16 &+ (row & 15))
     if row < l.count {
-      transformVector(codebook, rows + row &* d, scratch)
+      transformVector(codebook, rows + (order == nil ? row : Int(order![row])) &* d, scratch)
     }
     var halfNorm: Float = 0
     var i = 0
@@ -162,6 +180,7 @@ func imageSetLevel(
     if index == 0 { setListDefaults(codebook, row, row < l.count ? halfNorm : .infinity) }
     row &+= 1
   }
+  if index == 0 { setGroups(codebook, scratch) }
 }
 
 /// The centre is the mean list: distances keep their precision however far off the origin the data

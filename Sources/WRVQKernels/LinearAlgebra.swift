@@ -56,37 +56,47 @@ func innerProducts(
 }
 
 /// Products of `n` rows, `rowStride` floats apart, with one panel: `out[r·stride ..< r·stride + 16]`.
+///
+/// - Parameter rows: `n`: which rows; nil: the first ones.
 @inline(__always)
 func panelProducts(
   _ x: FloatPointer, _ rowStride: Int, _ n: Int, _ d: Int, _ panel: FloatPointer,
-  _ out: MutableFloatPointer, _ stride: Int
+  _ out: MutableFloatPointer, _ stride: Int, rows: UnsafePointer<UInt32>? = nil
 ) {
+  @inline(__always) func row(_ r: Int) -> FloatPointer {
+    // Of fewer than six rows the last one stands in for those that lack: it is done again, to the
+    // same result.
+    let r = r < n ? r : n &- 1
+    return x + (rows == nil ? r : Int(rows![r])) &* rowStride
+  }
+  @inline(__always) func target(_ r: Int) -> MutableFloatPointer {
+    out + (r < n ? r : n &- 1) &* stride
+  }
   var r = 0
   while r &+ 1 < n {
-    sixRows(x + r &* rowStride, rowStride, n &- r, d, panel, out + r &* stride, stride)
+    sixRows(
+      row(r), row(r &+ 1), row(r &+ 2), row(r &+ 3), row(r &+ 4), row(r &+ 5), d, panel,
+      target(r), target(r &+ 1), target(r &+ 2), target(r &+ 3), target(r &+ 4), target(r &+ 5))
     r &+= 6
   }
-  if r < n { oneRow(x + r &* rowStride, d, panel, out + r &* stride) }
+  if r < n { oneRow(row(r), d, panel, target(r)) }
 }
 
 /// The micro-kernel: 6 × 16 accumulators fill the registers.
-///
-/// Of fewer rows the last one stands in for those that lack: it is done again, to the same result.
 @inline(__always)
 private func sixRows(
-  _ x: FloatPointer, _ rowStride: Int, _ n: Int, _ d: Int, _ panel: FloatPointer,
-  _ out: MutableFloatPointer, _ stride: Int
+  _ x0: FloatPointer, _ x1: FloatPointer, _ x2: FloatPointer, _ x3: FloatPointer,
+  _ x4: FloatPointer, _ x5: FloatPointer, _ d: Int, _ panel: FloatPointer,
+  _ out0: MutableFloatPointer, _ out1: MutableFloatPointer, _ out2: MutableFloatPointer,
+  _ out3: MutableFloatPointer, _ out4: MutableFloatPointer, _ out5: MutableFloatPointer
 ) {
-  @inline(__always) func row(_ r: Int) -> Int { r < n ? r : n &- 1 }
-  let x1 = x + row(1) &* rowStride, x2 = x + row(2) &* rowStride, x3 = x + row(3) &* rowStride
-  let x4 = x + row(4) &* rowStride, x5 = x + row(5) &* rowStride
   var a00 = Floats8.zero, a01 = Floats8.zero, a10 = Floats8.zero, a11 = Floats8.zero
   var a20 = Floats8.zero, a21 = Floats8.zero, a30 = Floats8.zero, a31 = Floats8.zero
   var a40 = Floats8.zero, a41 = Floats8.zero, a50 = Floats8.zero, a51 = Floats8.zero
   var i = 0
   while i < d {
     let c0 = load8(panel, i &* 16), c1 = load8(panel, i &* 16 &+ 8)
-    var v = Floats8(repeating: x[i])
+    var v = Floats8(repeating: x0[i])
     a00 = ws_fma(a00, v, c0)
     a01 = ws_fma(a01, v, c1)
     v = Floats8(repeating: x1[i])
@@ -106,18 +116,18 @@ private func sixRows(
     a51 = ws_fma(a51, v, c1)
     i &+= 1
   }
-  store8(out, 0, a00)
-  store8(out, 8, a01)
-  store8(out, row(1) &* stride, a10)
-  store8(out, row(1) &* stride &+ 8, a11)
-  store8(out, row(2) &* stride, a20)
-  store8(out, row(2) &* stride &+ 8, a21)
-  store8(out, row(3) &* stride, a30)
-  store8(out, row(3) &* stride &+ 8, a31)
-  store8(out, row(4) &* stride, a40)
-  store8(out, row(4) &* stride &+ 8, a41)
-  store8(out, row(5) &* stride, a50)
-  store8(out, row(5) &* stride &+ 8, a51)
+  store8(out0, 0, a00)
+  store8(out0, 8, a01)
+  store8(out1, 0, a10)
+  store8(out1, 8, a11)
+  store8(out2, 0, a20)
+  store8(out2, 8, a21)
+  store8(out3, 0, a30)
+  store8(out3, 8, a31)
+  store8(out4, 0, a40)
+  store8(out4, 8, a41)
+  store8(out5, 0, a50)
+  store8(out5, 8, a51)
 }
 
 /// One row against a panel, every sum in the order of `sixRows`.
@@ -195,10 +205,20 @@ struct BestLanes {
 
   /// `products`: `count × 16`, of the codewords from number `first`.
   @inline(__always) func update(_ products: FloatPointer, _ halfNorms: FloatPointer, _ first: Int) {
+    update(products, halfNorms, first, count, rows: nil)
+  }
+
+  /// The same for `n` of the rows.
+  @inline(__always)
+  func update(
+    _ products: FloatPointer, _ halfNorms: FloatPointer, _ first: Int, _ n: Int,
+    rows: UnsafePointer<UInt32>?
+  ) {
     let h0 = load8(halfNorms, 0), h1 = load8(halfNorms, 8)
-    var r = 0
-    while r < count {
-      let s0 = load8(products, r &* 16) - h0, s1 = load8(products, r &* 16 &+ 8) - h1
+    var at = 0
+    while at < n {
+      let r = rows == nil ? at : Int(rows![at])
+      let s0 = load8(products, at &* 16) - h0, s1 = load8(products, at &* 16 &+ 8) - h1
       let threshold = Floats8(repeating: scores[r])
       // Few panels beat the best so far: one comparison decides for the other ones.
       if (ws_less_mask(threshold, s0) | ws_less_mask(threshold, s1)) != 0 {
@@ -213,7 +233,7 @@ struct BestLanes {
           lane &+= 1
         }
       }
-      r &+= 1
+      at &+= 1
     }
   }
 }

@@ -35,7 +35,7 @@ private func carve(
     let l = level(shape, i)
     if l.isProduct {
       query.pointee.product_table =
-        bytes((l.pieces &+ 1) / 2 &* 32).assumingMemoryBound(to: UInt8.self)
+        bytes(64 &* productTableSteps(l)).assumingMemoryBound(to: UInt8.self)
       if 16 &* l.pieces > scratch { scratch = 16 &* l.pieces }
     } else {
       wrvq_query_set_table(
@@ -96,14 +96,22 @@ func queryBegin(
   return WRVQ_OK
 }
 
-/// Look-up table of a product level: 16 inner products a piece, quantized to bytes with one scale so
-/// that their sum fits 16 bits; each piece's minimum goes into the bias.
+/// The scan takes four pieces a step.
+@inline(__always) private func productTableSteps(_ l: wrvq_level_shape) -> Int {
+  (l.pieces &+ 3) / 4
+}
+
+/// Look-up table of a product level: 16 inner products a piece, quantized to seven bits with one scale,
+/// so that two fit a byte and all that an entry can have (`WRVQ_ENTRY_BYTES_MAX`) 16 bits; each piece's
+/// minimum goes into the bias.
+///
+/// Half a step of seven bits is far below what the codes themselves lose.
 private func fillProductTable(
   _ l: wrvq_level_shape, _ packed: HalfPointer, _ d: Int, _ query: UnsafeMutablePointer<wrvq_query>
 ) {
   let p = l.pieceDimensions, values = query.pointee.scratch!
   let table = query.pointee.product_table!
-  var bias: Float = 0, widest: Float = 0, total: Float = 0
+  var bias: Float = 0, widest: Float = 0
   var piece = 0
   while piece < l.pieces {
     let used = (piece &+ 1) &* p <= d ? p : d &- piece &* p
@@ -111,16 +119,12 @@ private func fillProductTable(
       query.pointee.vector! + piece &* p, used, packed + piece &* p &* 16, values + piece &* 16)
     bias += range.0
     widest = range.1 > widest ? range.1 : widest
-    total += range.1
     piece &+= 1
   }
-  // Rounding may add half a step a piece: leave room for it below 65,535.
-  let room = 65535 - Float(l.pieces)
-  var scale = widest > 0 ? 255 / widest : 0
-  if scale * total > room { scale = room / total }
+  var scale = widest > 0 ? 127 / widest : 0
   if !(scale < .infinity) { scale = 0 }
   piece = 0
-  while piece < (l.pieces &+ 1) / 2 &* 2 {
+  while piece < 4 &* productTableSteps(l) {
     var k = piece &* 16
     while k < piece &* 16 &+ 16 {
       table[k] =

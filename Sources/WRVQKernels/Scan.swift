@@ -15,82 +15,135 @@ func queryScanBlock(
   let shape = wrvq_codebook_shape(query.pointee.codebook!)
   let layout = wrvq_query_layout(query)
   let levels = shape.pointee.levelCount, product = Int(layout.pointee.product_level)
-  let factor = Floats8(repeating: -query.pointee.inner_factor)
-  let base = Floats8(repeating: listBase(query, Int(list)))
-  let scale = Floats8(repeating: query.pointee.table_scale)
-  let bias = Floats8(repeating: query.pointee.table_bias)
-  let largest = Floats8(repeating: .greatestFiniteMagnitude)
-  var sums = BlockSums()
+  var inner = BlockFloats()
   if product > 0 {
-    sums = sumTable(
+    let sums = sumTable(
       block + wrvq_layout_codes(layout, product), query.pointee.product_table!,
       level(shape, product).pieces)
+    inner = BlockFloats(sums)
+    inner.scale(by: query.pointee.table_scale, from: query.pointee.table_bias)
+    inner.multiply(by: block + wrvq_layout_factors(layout, product))
   }
-  var group = 0
-  while group < 4 && group &* 8 < count {
-    var inner = Floats8.zero
-    if product > 0 {
-      let factors = block + (wrvq_layout_factors(layout, product) &+ 16 &* group)
-      inner = loadHalves8(factors) * ws_fma(bias, scale, ws_float_u16(sums.group(group)))
+  var i = 1
+  while i < levels {
+    if i != product {
+      let values = lookUp(
+        wrvq_query_table(query, i), block + wrvq_layout_codes(layout, i), level(shape, i))
+      inner.add(values, times: block + wrvq_layout_factors(layout, i))
     }
-    var i = 1
-    while i < levels {
-      if i != product {
-        let factors = block + (wrvq_layout_factors(layout, i) &+ 16 &* group)
-        let values = lookUp(
-          wrvq_query_table(query, i), block + wrvq_layout_codes(layout, i), group &* 8,
-          level(shape, i))
-        inner = ws_fma(inner, loadHalves8(factors), values)
-      }
-      i &+= 1
-    }
-    var estimate = ws_fma(base, factor, inner)
-    if layout.pointee.constants_offset >= 0 {
-      estimate += loadHalves8(block + (Int(layout.pointee.constants_offset) &+ 16 &* group))
-    }
-    // Also turns NaN, which overflowing products may give, into the largest distance.
-    estimate = ws_min(estimate, largest)
-    var mask = ws_less_mask(estimate, Floats8(repeating: query.pointee.threshold))
-    let rest = count &- group &* 8
-    if rest < 8 { mask &= (1 &<< UInt32(truncatingIfNeeded: rest)) &- 1 }
+    i &+= 1
+  }
+  inner.scale(by: -query.pointee.inner_factor, from: listBase(query, Int(list)))
+  let constants = Int(layout.pointee.constants_offset)
+  if constants >= 0 { inner.add(block + constants) }
+  var mask = inner.finiteMask(below: query.pointee.threshold)
+  if count < 32 { mask &= (1 &<< UInt32(truncatingIfNeeded: count)) &- 1 }
+  if mask != 0 { keepEntries(query, block, inner, mask) }
+  query.pointee.visited &+= Int64(count)
+}
+
+/// Keeps the entries of a block whose bits are set.
+@inline(never)
+private func keepEntries(
+  _ query: UnsafeMutablePointer<wrvq_query>, _ block: UnsafePointer<UInt8>,
+  _ estimates: BlockFloats, _ mask: UInt32
+) {
+  var mask = mask
+  withUnsafeBytes(of: estimates) {
+    let estimates = $0.baseAddress!.assumingMemoryBound(to: Float.self)
     while mask != 0 {
-      let lane = mask.trailingZeroBitCount
-      keep(query, estimate[lane], blockRow(block, group &* 8 &+ lane))
+      let entry = mask.trailingZeroBitCount
+      keep(query, estimates[entry], blockRow(block, entry))
       mask &= mask &- 1
     }
-    group &+= 1
   }
-  query.pointee.visited &+= Int64(count)
   if query.pointee.candidate_count >= 2 &* query.pointee.limit { thinOut(query) }
+}
+
+/// A number for each entry of a block.
+struct BlockFloats {
+  var a = Floats8.zero
+  var b = Floats8.zero
+  var c = Floats8.zero
+  var d = Floats8.zero
+
+  @inline(__always) init() {}
+
+  @inline(__always) init(_ sums: BlockSums) {
+    a = ws_float_u16(sums.low.lowHalf)
+    b = ws_float_u16(sums.low.highHalf)
+    c = ws_float_u16(sums.high.lowHalf)
+    d = ws_float_u16(sums.high.highHalf)
+  }
+
+  /// `from + by · self`
+  @inline(__always) mutating func scale(by factor: Float, from base: Float) {
+    let factor = Floats8(repeating: factor), base = Floats8(repeating: base)
+    a = ws_fma(base, factor, a)
+    b = ws_fma(base, factor, b)
+    c = ws_fma(base, factor, c)
+    d = ws_fma(base, factor, d)
+  }
+
+  /// - Parameter halves: 32 of them.
+  @inline(__always) mutating func multiply(by halves: UnsafePointer<UInt8>) {
+    a *= loadHalves8(halves)
+    b *= loadHalves8(halves + 16)
+    c *= loadHalves8(halves + 32)
+    d *= loadHalves8(halves + 48)
+  }
+
+  @inline(__always) mutating func add(_ halves: UnsafePointer<UInt8>) {
+    a += loadHalves8(halves)
+    b += loadHalves8(halves + 16)
+    c += loadHalves8(halves + 32)
+    d += loadHalves8(halves + 48)
+  }
+
+  @inline(__always)
+  mutating func add(_ values: BlockFloats, times halves: UnsafePointer<UInt8>) {
+    a = ws_fma(a, loadHalves8(halves), values.a)
+    b = ws_fma(b, loadHalves8(halves + 16), values.b)
+    c = ws_fma(c, loadHalves8(halves + 32), values.c)
+    d = ws_fma(d, loadHalves8(halves + 48), values.d)
+  }
+
+  /// Turns infinities, and what is not a number (overflowing products may give it), into the largest
+  /// number; a bit for each entry whose number is below the limit.
+  @inline(__always) mutating func finiteMask(below limit: Float) -> UInt32 {
+    let largest = Floats8(repeating: .greatestFiniteMagnitude)
+    let limit = Floats8(repeating: limit)
+    a = ws_min(a, largest)
+    b = ws_min(b, largest)
+    c = ws_min(c, largest)
+    d = ws_min(d, largest)
+    return ws_less_mask(a, limit) | ws_less_mask(b, limit) &<< 8 | ws_less_mask(c, limit) &<< 16
+      | ws_less_mask(d, limit) &<< 24
+  }
 }
 
 /// Sums of 32 entries' table bytes, in order of position.
 struct BlockSums {
   var low = SIMD16<UInt16>()
   var high = SIMD16<UInt16>()
-
-  @inline(__always) func group(_ i: Int) -> SIMD8<UInt16> {
-    switch i {
-    case 0: return low.lowHalf
-    case 1: return low.highHalf
-    case 2: return high.lowHalf
-    default: return high.highHalf
-    }
-  }
 }
 
 @inline(__always) private func as16(_ v: SIMD32<UInt8>) -> SIMD16<UInt16> {
   unsafeBitCast(v, to: SIMD16<UInt16>.self)
 }
 
+@inline(__always) private func load32(_ p: UnsafePointer<UInt8>, _ at: Int) -> SIMD16<UInt16> {
+  UnsafeRawPointer(p + at).loadUnaligned(as: SIMD16<UInt16>.self)
+}
+
 @inline(__always) private func as8(_ v: SIMD16<UInt16>) -> SIMD32<UInt8> {
   unsafeBitCast(v, to: SIMD32<UInt8>.self)
 }
 
-/// Fast scan: two pieces a step through register shuffles, odd and even bytes summed apart in 16
-/// bits (their sum fits, see `fillProductTable`).
+/// Fast scan: two pieces a register through byte shuffles, two registers' bytes added as they are,
+/// then odd and even bytes summed apart in 16 bits (all sums fit, see `fillProductTable`).
 ///
-/// An odd last piece reads 16 bytes of the factors behind it, against a table of zeros.
+/// The last step may read up to 48 bytes of the factors behind the codes, against a table of zeros.
 @inline(__always)
 func sumTable(
   _ codes: UnsafePointer<UInt8>, _ table: UnsafePointer<UInt8>, _ pieces: Int
@@ -100,17 +153,19 @@ func sumTable(
   let eight = SIMD16<UInt16>(repeating: 8)
   var low = SIMD16<UInt16>(), lowOdd = SIMD16<UInt16>()
   var high = SIMD16<UInt16>(), highOdd = SIMD16<UInt16>()
-  var piece = 0
-  while piece < pieces {
-    let c = as16(UnsafeRawPointer(codes + piece &* 16).loadUnaligned(as: SIMD32<UInt8>.self))
-    let t = UnsafeRawPointer(table + piece &* 16).loadUnaligned(as: SIMD32<UInt8>.self)
-    let r0 = as16(ws_lookup16x2(t, as8(c & nibble)))
-    let r1 = as16(ws_lookup16x2(t, as8((c &>> four) & nibble)))
+  var at = 0
+  while at < 16 &* pieces {
+    let c0 = load32(codes, at), c1 = load32(codes, at &+ 32)
+    let t0 = as8(load32(table, at)), t1 = as8(load32(table, at &+ 32))
+    let r0 = as16(ws_lookup16x2(t0, as8(c0 & nibble))) &+ as16(ws_lookup16x2(t1, as8(c1 & nibble)))
+    let r1 =
+      as16(ws_lookup16x2(t0, as8((c0 &>> four) & nibble)))
+      &+ as16(ws_lookup16x2(t1, as8((c1 &>> four) & nibble)))
     low &+= r0
     lowOdd &+= r0 &>> eight
     high &+= r1
     highOdd &+= r1 &>> eight
-    piece &+= 2
+    at &+= 64
   }
   // The odd bytes also went into the even sums, 256-fold.
   low = low &- (lowOdd &<< eight)
@@ -161,23 +216,52 @@ private func fillSums(
   load8(UnsafeRawPointer(p).assumingMemoryBound(to: UInt16.self), 0)
 }
 
-/// Table values of eight entries' codes at a flat level.
+/// Table values of a block's codes at a flat level.
 @inline(__always)
 private func lookUp(
-  _ table: FloatPointer, _ codes: UnsafePointer<UInt8>, _ first: Int, _ l: wrvq_level_shape
-) -> Floats8 {
-  if l.count <= 256 {
-    let c = codes + first
-    return Floats8(
-      table[Int(c[0])], table[Int(c[1])], table[Int(c[2])], table[Int(c[3])], table[Int(c[4])],
-      table[Int(c[5])], table[Int(c[6])], table[Int(c[7])])
+  _ table: FloatPointer, _ codes: UnsafePointer<UInt8>, _ l: wrvq_level_shape
+) -> BlockFloats {
+  var values = BlockFloats()
+  if l.count <= 16 && ws_has_lookup() {
+    let low = load8(table, 0), high = load8(table, 8)
+    values.a = ws_lookup16_float(low, high, load8(codes))
+    values.b = ws_lookup16_float(low, high, load8(codes + 8))
+    values.c = ws_lookup16_float(low, high, load8(codes + 16))
+    values.d = ws_lookup16_float(low, high, load8(codes + 24))
+  } else if l.count <= 256 {
+    values.a = lookUpBytes(table, codes)
+    values.b = lookUpBytes(table, codes + 8)
+    values.c = lookUpBytes(table, codes + 16)
+    values.d = lookUpBytes(table, codes + 24)
+  } else {
+    values.a = lookUpWords(table, codes, l.count)
+    values.b = lookUpWords(table, codes + 16, l.count)
+    values.c = lookUpWords(table, codes + 32, l.count)
+    values.d = lookUpWords(table, codes + 48, l.count)
   }
+  return values
+}
+
+@inline(__always) private func load8(_ p: UnsafePointer<UInt8>) -> SIMD8<UInt8> {
+  UnsafeRawPointer(p).loadUnaligned(as: SIMD8<UInt8>.self)
+}
+
+@inline(__always)
+private func lookUpBytes(_ table: FloatPointer, _ c: UnsafePointer<UInt8>) -> Floats8 {
+  Floats8(
+    table[Int(c[0])], table[Int(c[1])], table[Int(c[2])], table[Int(c[3])], table[Int(c[4])],
+    table[Int(c[5])], table[Int(c[6])], table[Int(c[7])])
+}
+
+@inline(__always)
+private func lookUpWords(
+  _ table: FloatPointer, _ codes: UnsafePointer<UInt8>, _ count: Int
+) -> Floats8 {
   var values = Floats8.zero
   var i = 0
   while i < 8 {
-    let p = UnsafeRawPointer(codes + 2 &* (first &+ i))
-    let code = Int(p.loadUnaligned(as: UInt16.self))
-    values[i] = table[code < l.count ? code : 0]
+    let code = Int(UnsafeRawPointer(codes + 2 &* i).loadUnaligned(as: UInt16.self))
+    values[i] = table[code < count ? code : 0]
     i &+= 1
   }
   return values

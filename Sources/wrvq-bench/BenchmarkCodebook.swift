@@ -55,7 +55,7 @@ final class BenchmarkCodebook {
       for i in 0..<d { rows[i * d + (i * 7 + 3) % d] = 1 }
       kernels.image_set_transform(codebook, rows)
     }
-    let levelScratch = aligned(2 * d, of: Float.self)
+    let levelScratch = aligned(Int(kernels.image_scratch_floats(shape)), of: Float.self)
     let centers = numbers.normals(lists * d)
     kernels.image_set_level(codebook, 0, centers, levelScratch)
     for i in counts.indices.dropFirst() {

@@ -70,7 +70,7 @@ public final class SampleCodebook {
     levelRows = sample.levels.enumerated().map { i, level in
       Self.codewords(sample, level, isFirst: i == 0, &numbers)
     }
-    let scratch = GuardedBuffer<Float>(count: 2 * sample.dimensions).spoil()
+    let scratch = imageScratch()
     for (i, rows) in levelRows.enumerated() {
       let input = GuardedBuffer(rows)
       kernels.image_set_level(codebook, Int32(i), input.pointer, scratch.pointer)
@@ -78,6 +78,12 @@ public final class SampleCodebook {
   }
 
   deinit { codebook.deallocate() }
+
+  /// What putting a level into the image wants.
+  public func imageScratch() -> GuardedBuffer<Float> {
+    let floats = withUnsafePointer(to: shape) { kernels.image_scratch_floats($0) }
+    return GuardedBuffer<Float>(count: Int(floats), alignment: 8).spoil()
+  }
 
   // MARK: Data
 

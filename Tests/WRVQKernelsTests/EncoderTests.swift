@@ -136,7 +136,7 @@ import Testing
   @Test(arguments: KernelLevel.available, SampleShape.all)
   func theLowestOfEqualCodewordsIsChosen(_ level: KernelLevel, _ sample: SampleShape) {
     let codebook = SampleCodebook(level, sample), d = sample.dimensions
-    let scratch = GuardedBuffer<Float>(count: 2 * d)
+    let scratch = codebook.imageScratch()
     for (i, l) in sample.levels.enumerated() {
       // Every codeword as the first one, of its piece in a product level.
       var rows = codebook.levelRows[i]

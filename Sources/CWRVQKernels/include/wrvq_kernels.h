@@ -113,6 +113,13 @@ typedef struct wrvq_codebook
 	uint16_t   *WRVQ_NULLABLE transform;	/* halves, each block packed as codewords = rows of T */
 	float	   *WRVQ_NONNULL list_half_norms;	/* [ceil16(lists)] half the squared length; padding +inf */
 	/*
+	 * Every 16 lists in sequence are a group, near each other where there are
+	 * many: their means, packed halves [ceil(groups/16)][d][16], and half the
+	 * squared lengths of those, [ceil16(groups)], padding +inf.
+	 */
+	uint16_t   *WRVQ_NONNULL list_groups;
+	float	   *WRVQ_NONNULL group_half_norms;
+	/*
 	 * What ranks the lists, [ceil16(lists)] each, from the entries at build: the
 	 * mean and the variance of the part of the distance that does not depend
 	 * on the query, and the residuals' variance per dimension.
@@ -173,7 +180,7 @@ typedef struct wrvq_query
 	float	   *WRVQ_NULLABLE list_scores;	/* [ceil16(lists)], padding +inf */
 	uint64_t   *WRVQ_NULLABLE list_keys;	/* [lists] score in order-preserving bits, list number */
 	float	   *WRVQ_NULLABLE tables[WRVQ_LEVELS_MAX];	/* flat levels from 1: [max(256, s)] */
-	uint8_t    *WRVQ_NULLABLE product_table;	/* [m rounded up to even][16] */
+	uint8_t    *WRVQ_NULLABLE product_table;	/* [m rounded up to a multiple of 4][16], at most 127 */
 	float	   *WRVQ_NULLABLE scratch;
 	/* the round */
 	uint64_t   *WRVQ_NULLABLE candidate_keys;	/* [2*limit+32] estimate in order-preserving bits, slot */
@@ -247,10 +254,12 @@ typedef struct wrvq_kernels
 	/* rows: the transform's blocks in sequence, each [b][b], orthogonal. */
 	void		(*WRVQ_NONNULL image_set_transform) (wrvq_codebook *WRVQ_NONNULL codebook, const float *WRVQ_NONNULL rows);
 	/*
-	 * Level 0 must come first (it sets the centre).  flat: rows[s][d] in the
-	 * original space, scaled; product: rows[m][16][p] in the transformed one.
-	 * scratch: 2*d floats.
+	 * Level 0 must come first (it sets the centre), and decides the order of
+	 * the lists: where there are many, not that of its rows.  flat: rows[s][d]
+	 * in the original space, scaled; product: rows[m][16][p] in the transformed
+	 * one.  scratch: image_scratch_floats(), 8-byte aligned.
 	 */
+	int64_t		(*WRVQ_NONNULL image_scratch_floats) (const wrvq_shape *WRVQ_NONNULL shape);
 	void		(*WRVQ_NONNULL image_set_level) (wrvq_codebook *WRVQ_NONNULL codebook, int32_t level,
 												 const float *WRVQ_NONNULL rows, float *WRVQ_NONNULL scratch);
 	void		(*WRVQ_NONNULL layout) (const wrvq_shape *WRVQ_NONNULL shape, wrvq_layout *WRVQ_NONNULL layout);

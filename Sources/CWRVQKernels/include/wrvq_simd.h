@@ -104,6 +104,26 @@ ws_lookup16x2(ws_u8x32 table, ws_u8x32 index)
 #endif
 }
 
+/* look up eight bytes' lower four bits in a table of 16 floats */
+WS_INLINE ws_f32x8
+ws_lookup16_float(ws_f32x8 low, ws_f32x8 high, ws_u8x8 index)
+{
+#if defined(__AVX2__)
+	ws_u8x16	wide = __builtin_shufflevector(index, index, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+	__m256i		i = _mm256_cvtepu8_epi32((__m128i) wide);
+	__m256		l = _mm256_permutevar8x32_ps((__m256) low, i);
+	__m256		h = _mm256_permutevar8x32_ps((__m256) high, i);
+
+	return (ws_f32x8) _mm256_blendv_ps(l, h, _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)));
+#else
+	ws_f32x8	r;
+
+	for (int i = 0; i < 8; i++)
+		r[i] = index[i] & 8 ? high[index[i] & 7] : low[index[i] & 7];
+	return r;
+#endif
+}
+
 WS_INLINE ws_f32x8
 ws_float_u16(ws_u16x8 v)
 {
