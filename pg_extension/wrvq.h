@@ -19,9 +19,6 @@
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 #include "utils/tuplesort.h"
-#if PG_VERSION_NUM >= 170000
-#include "storage/read_stream.h"
-#endif
 
 #include "wrvqcompat.h"
 #include "wrvq_codes.h"
@@ -561,18 +558,12 @@ typedef struct WrvqReadAhead
 	BlockNumber		   relation_blocks; /* 0: not asked yet */
 } WrvqReadAhead;
 
-/* Pages read one after another: 17 and later have the server's read streams. */
+/* Pages read one after another. */
 typedef struct WrvqPageStream
 {
-#if PG_VERSION_NUM >= 170000
-	ReadStream		  *stream;
-	const BlockNumber *blocks; /* [count] */
-	int64			   count;
-	int64			   requested;
-#else
+	ReadStream	 *stream; /* the server's; NULL: it has none, we read ahead ourselves */
 	WrvqReadAhead ahead;
-	int64		  next;
-#endif
+	int64		  next; /* of the blocks */
 } WrvqPageStream;
 
 extern void	  WrvqBeginReadAhead(WrvqReadAhead *ahead, Relation relation, const BlockNumber *blocks, int64 count);

@@ -35,4 +35,18 @@
 #define WrvqRestrictSearchPath() ((void) 0)
 #endif
 
+/* 17 has streams that read pages ahead of their use; NULL where there are none */
+#if PG_VERSION_NUM >= 170000
+#include "storage/read_stream.h"
+#define WrvqBeginStream(relation, next_block, data) \
+	read_stream_begin_relation(READ_STREAM_DEFAULT, NULL, relation, MAIN_FORKNUM, next_block, data, 0)
+#define WrvqNextOfStream(stream) read_stream_next_buffer(stream, NULL)
+#define WrvqEndStream(stream)	 read_stream_end(stream)
+#else
+typedef struct ReadStream ReadStream;
+#define WrvqBeginStream(relation, next_block, data) ((void) (next_block), (ReadStream *) NULL)
+#define WrvqNextOfStream(stream)					InvalidBuffer
+#define WrvqEndStream(stream)						((void) 0)
+#endif
+
 #endif

@@ -40,62 +40,40 @@ WrvqReadAheadAt(WrvqReadAhead *ahead, int64 i)
 			PrefetchBuffer(ahead->relation, MAIN_FORKNUM, ahead->blocks[ahead->requested]);
 }
 
-#if PG_VERSION_NUM >= 170000
-
 static BlockNumber
 next_block(ReadStream *stream, void *data, void *buffer_data)
 {
 	WrvqPageStream *pages = data;
 
-	return pages->requested < pages->count ? pages->blocks[pages->requested++] : InvalidBlockNumber;
+	return pages->next < pages->ahead.count ? pages->ahead.blocks[pages->next++] : InvalidBlockNumber;
 }
 
 /* blocks[count] of a relation: no two in sequence equal. */
 void
 WrvqBeginPages(WrvqPageStream *pages, Relation relation, const BlockNumber *blocks, int64 count)
 {
-	pages->blocks = blocks;
-	pages->count = count;
-	pages->requested = 0;
-	pages->stream = read_stream_begin_relation(READ_STREAM_DEFAULT, NULL, relation, MAIN_FORKNUM, next_block, pages, 0);
+	WrvqBeginReadAhead(&pages->ahead, relation, blocks, count);
+	pages->next = 0;
+	pages->stream = WrvqBeginStream(relation, next_block, pages);
 }
 
 /* The next page, pinned, in exchange for the pin of another one (or InvalidBuffer). */
 Buffer
 WrvqNextPage(WrvqPageStream *pages, Buffer buffer)
 {
+	if (pages->stream == NULL)
+	{
+		WrvqReadAheadAt(&pages->ahead, pages->next);
+		return ReleaseAndReadBuffer(buffer, pages->ahead.relation, pages->ahead.blocks[pages->next++]);
+	}
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
-	return read_stream_next_buffer(pages->stream, NULL);
+	return WrvqNextOfStream(pages->stream);
 }
 
 void
 WrvqEndPages(WrvqPageStream *pages)
 {
-	read_stream_end(pages->stream);
+	if (pages->stream != NULL)
+		WrvqEndStream(pages->stream);
 }
-
-#else
-
-void
-WrvqBeginPages(WrvqPageStream *pages, Relation relation, const BlockNumber *blocks, int64 count)
-{
-	WrvqBeginReadAhead(&pages->ahead, relation, blocks, count);
-	pages->next = 0;
-}
-
-Buffer
-WrvqNextPage(WrvqPageStream *pages, Buffer buffer)
-{
-	int64 i = pages->next++;
-
-	WrvqReadAheadAt(&pages->ahead, i);
-	return ReleaseAndReadBuffer(buffer, pages->ahead.relation, pages->ahead.blocks[i]);
-}
-
-void
-WrvqEndPages(WrvqPageStream *pages)
-{
-}
-
-#endif
