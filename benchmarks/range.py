@@ -77,7 +77,7 @@ def main():
     connection.execute(f"CREATE INDEX ON bench_base USING wrvq (embedding real_{options.metric}_ops)")
     connection.execute(LOOP.format(operator=OPERATOR[options.metric]))
     print(f"{len(base):,} rows of {base.shape[1]} dimensions, {len(query):,} queries, {options.metric}")
-    by_index, by_scan = {"enable_seqscan": "off"}, {"enable_indexscan": "off"}
+    by_index, by_scan = {"enable_seqscan": "off"}, {"enable_indexscan": "off", "enable_bitmapscan": "off"}
     for rows in ROWS:
         radii = (distances[:, rows - 1] + distances[:, rows]) / 2
         line = f"{rows:6,} rows:"

@@ -217,7 +217,7 @@ wrvqhandler(PG_FUNCTION_ARGS)
 	am->ambeginscan = wrvqbeginscan;
 	am->amrescan = wrvqrescan;
 	am->amgettuple = wrvqgettuple;
-	am->amgetbitmap = NULL;
+	am->amgetbitmap = wrvqgetbitmap;
 	am->amendscan = wrvqendscan;
 	am->ammarkpos = NULL;
 	am->amrestrpos = NULL;

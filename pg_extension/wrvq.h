@@ -254,6 +254,7 @@ extern WrvqRange *WrvqReadRange(IndexScanDesc scan, const WrvqSupport *support, 
 extern bool		  WrvqIsCenter(const WrvqRange *range, const float *vector, int dimensions);
 extern double	  WrvqRangeBound(const WrvqRange *range, const WrvqMetaData *meta, const wrvq_query *query, double mean,
 								 double deviation);
+extern int64	  wrvqgetbitmap(IndexScanDesc scan, TIDBitmap *bitmap);
 
 /* ---------- wrvqpage.c ---------- */
 

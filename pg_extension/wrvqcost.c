@@ -68,6 +68,7 @@ wrvqcostestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost *st
 
 	*total = *startup + COST_PER_RERANKED_ROW * RERANKED_PER_ROW * rows;
 	*selectivity = costs.indexSelectivity;
-	*correlation = 0;
+	/* the rows of a sphere are on pages that reranking has just read: a bitmap spares none */
+	*correlation = path->indexclauses == NIL ? 0 : 1;
 	*pages = costs.numIndexPages;
 }

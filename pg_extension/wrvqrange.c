@@ -7,6 +7,8 @@
 #include <math.h>
 
 #include "access/skey.h"
+#include "access/table.h"
+#include "catalog/index.h"
 
 /*
  * Of several spheres the smallest; the executor checks the others.  Raises what
@@ -68,4 +70,23 @@ WrvqRangeBound(const WrvqRange *range, const WrvqMetaData *meta, const wrvq_quer
 	if (meta->metric == WRVQ_L2 && range->radius < 0)
 		exact = -INFINITY;
 	return exact - Min(mean, 0) + WrvqDeviations() * Max(deviation, expected);
+}
+
+/*
+ * All rows of a sphere, for OR and for AND with other indexes.  Such a scan is
+ * not told its table, on which the executor holds a lock.
+ */
+int64
+wrvqgetbitmap(IndexScanDesc scan, TIDBitmap *bitmap)
+{
+	int64 rows = 0;
+
+	scan->heapRelation = table_open(IndexGetRelation(RelationGetRelid(scan->indexRelation), false), NoLock);
+	for (; wrvqgettuple(scan, ForwardScanDirection); rows++)
+		tbm_add_tuples(bitmap, &scan->xs_heaptid, 1, scan->xs_recheck);
+	/* lets go of the table */
+	wrvqrescan(scan, NULL, 0, NULL, 0);
+	table_close(scan->heapRelation, NoLock);
+	scan->heapRelation = NULL;
+	return rows;
 }

@@ -34,22 +34,22 @@ BEGIN
 END $$;
 
 -- what 48 spheres find by index and by sequential scan.  by_wrvq: three lines of a plan; wrong: not inside, or twice;
--- same_first and ordered: with an ORDER BY, from the sphere's centre or from elsewhere
+-- same_bitmap: the rows of the index scan by bitmap; same_first and ordered: with an ORDER BY, from the sphere's centre or from elsewhere
 CREATE FUNCTION compare_ranges(operator text, condition text DEFAULT 'true')
-	RETURNS TABLE (by_wrvq bigint, same bigint, wrong bigint, found_share float8, same_first bigint, ordered bigint) LANGUAGE plpgsql AS $$
+	RETURNS TABLE (by_wrvq bigint, same bigint, wrong bigint, found_share float8, same_bitmap bigint, same_first bigint, ordered bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	line text;
 	inside text := '<' || operator || '>';
 	statement text := format('SELECT ARRAY(SELECT id FROM item WHERE embedding %s wrvq_sphere($1, $3) AND %s)', inside, condition);
 	ordering text := format('SELECT ARRAY(SELECT embedding %2$s $2 FROM item WHERE embedding %1$s wrvq_sphere($1, $3) AND %3$s'
 		' ORDER BY embedding %2$s $2 LIMIT $4)', inside, operator, condition);
-	by_index int[]; by_scan int[];
+	by_index int[]; by_scan int[]; by_bitmap int[];
 	first_by_index float8[]; first_by_scan float8[];
 	s record; most int; found bigint := 0; rows bigint := 0;
 BEGIN
-	by_wrvq := 0; same := 0; wrong := 0; same_first := 0; ordered := 0;
+	by_wrvq := 0; same := 0; wrong := 0; same_bitmap := 0; same_first := 0; ordered := 0;
 	FOR i IN 1..48 LOOP
-		SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off;
+		SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off;
 		SELECT * INTO s FROM sphere_of(operator, i);
 		most := CASE i % 5 WHEN 0 THEN 5 ELSE 100000 END;
 		EXECUTE statement INTO by_scan USING s.center, s.other, s.radius;
@@ -60,7 +60,9 @@ BEGIN
 		FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || ordering USING s.center, s.other, s.radius, most LOOP
 			by_wrvq := by_wrvq + (line ~ '(Index Scan using item_embedding|Index Cond: .*wrvq_sphere|Order By: )')::int;
 		END LOOP;
-		SET LOCAL enable_sort = on;
+		SET LOCAL enable_sort = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = on;
+		EXECUTE statement INTO by_bitmap USING s.center, s.other, s.radius;
+		same_bitmap := same_bitmap + (by_index <@ by_bitmap AND by_index @> by_bitmap AND cardinality(by_index) = cardinality(by_bitmap))::int;
 		same := same + (by_index <@ by_scan AND by_index @> by_scan AND cardinality(by_index) = cardinality(by_scan))::int;
 		wrong := wrong + cardinality(by_index) - (SELECT count(DISTINCT id) FROM unnest(by_index) id WHERE id = ANY (by_scan));
 		found := found + cardinality(by_index);
@@ -84,13 +86,13 @@ INSERT INTO item VALUES (4011, 1, array_fill(0::real, ARRAY[24]));
 ANALYZE item;
 
 -- all lists probed: exactly the sequential scan, whatever else is set
-CREATE FUNCTION compare_classes(options text) RETURNS TABLE (class text, by_wrvq bigint, same bigint, wrong bigint, same_first bigint, ordered bigint) LANGUAGE plpgsql AS $$
+CREATE FUNCTION compare_classes(options text) RETURNS TABLE (class text, by_wrvq bigint, same bigint, wrong bigint, same_bitmap bigint, same_first bigint, ordered bigint) LANGUAGE plpgsql AS $$
 DECLARE
 	operator text;
 BEGIN
 	FOR class, operator IN VALUES ('real_l2_ops', '<->'), ('real_ip_ops', '<#>'), ('real_cosine_ops', '<=>') LOOP
 		EXECUTE format('DROP INDEX IF EXISTS item_embedding; CREATE INDEX item_embedding ON item USING wrvq (embedding %s) %s', class, options);
-		RETURN QUERY SELECT class, c.by_wrvq, c.same, c.wrong, c.same_first, c.ordered FROM compare_ranges(operator) c;
+		RETURN QUERY SELECT class, c.by_wrvq, c.same, c.wrong, c.same_bitmap, c.same_first, c.ordered FROM compare_ranges(operator) c;
 	END LOOP;
 END $$;
 SET wrvq.probes = 65536;
@@ -101,12 +103,12 @@ SELECT * FROM compare_classes('WITH (lists = 20)');
 -- with a filter, and after changes
 DROP INDEX item_embedding;
 CREATE INDEX item_embedding ON item USING wrvq (embedding);
-SELECT same, wrong, same_first, ordered FROM compare_ranges('<->', 'grp IN (3, 4)');
+SELECT same, wrong, same_bitmap, same_first, ordered FROM compare_ranges('<->', 'grp IN (3, 4)');
 DELETE FROM item WHERE id % 4 = 0;
 UPDATE item SET embedding = cluster_vector(id + 10000, 24) WHERE id % 7 = 0;
-SELECT same, wrong, same_first, ordered FROM compare_ranges('<->');
+SELECT same, wrong, same_bitmap, same_first, ordered FROM compare_ranges('<->');
 VACUUM item;
-SELECT same, wrong, same_first, ordered FROM compare_ranges('<->');
+SELECT same, wrong, same_bitmap, same_first, ordered FROM compare_ranges('<->');
 RESET wrvq.rerank;
 RESET wrvq.probes;
 
@@ -163,6 +165,23 @@ SELECT count(*) FROM item WHERE embedding <<->> wrvq_sphere(cluster_vector(1, 24
 SELECT count(*) FROM item WHERE (embedding <-> cluster_vector(1, 24)) <= 2.2 AND (embedding <-> cluster_vector(38, 24)) <= 2.3;
 SELECT count(*) FROM (SELECT id FROM item WHERE embedding <<->> wrvq_sphere(cluster_vector(1, 24), 2.2) AND embedding <<->> wrvq_sphere(cluster_vector(38, 24), 2.3)
 	ORDER BY embedding <-> cluster_vector(2, 24)) s;
+-- one sphere or another, and another index's condition: by bitmaps
+CREATE INDEX item_grp ON item (grp);
+EXPLAIN (COSTS OFF) SELECT id FROM item WHERE embedding <<->> wrvq_sphere('{1,1}', 2) OR embedding <<->> wrvq_sphere('{2,2}', 2.1) OR grp = 3;
+SELECT count(*), sum(id) FROM item WHERE embedding <<->> wrvq_sphere(cluster_vector(1, 24), 2.2) OR embedding <<->> wrvq_sphere(cluster_vector(38, 24), 2.3) OR grp = 3;
+SELECT count(*), sum(id) FROM item WHERE (embedding <-> cluster_vector(1, 24)) <= 2.2 OR (embedding <-> cluster_vector(38, 24)) <= 2.3 OR grp = 3;
+SELECT count(*), sum(id) FROM item WHERE embedding <<->> wrvq_sphere(cluster_vector(1, 24), 2.2) OR embedding <<->> NULL OR embedding <<->> ROW(NULL, 1)::wrvq_sphere;
+SELECT count(*), sum(id) FROM item WHERE (embedding <-> cluster_vector(1, 24)) <= 2.2;
+SET enable_indexscan = off;
+SELECT count(*), sum(b.id) FROM item a JOIN item b
+	ON b.embedding <<->> wrvq_sphere(a.embedding, a.grp / 10.0) OR b.embedding <<->> wrvq_sphere(cluster_vector(38, 24), a.grp / 9.0) WHERE a.id < 30;
+SELECT count(*), sum(b.id) FROM item a JOIN item b
+	ON (b.embedding <-> a.embedding) <= a.grp / 10.0 OR (b.embedding <-> cluster_vector(38, 24)) <= a.grp / 9.0 WHERE a.id < 30;
+EXPLAIN (COSTS OFF) SELECT id FROM item WHERE embedding <<->> wrvq_sphere('{1,1}', 2) ORDER BY embedding <-> '{1,1}' LIMIT 3;
+EXECUTE inside('{1,2}', 1);
+\echo :LAST_ERROR_SQLSTATE
+RESET enable_indexscan;
+DROP INDEX item_grp;
 -- an order that is unknown
 SELECT count(*) FROM (SELECT id FROM item WHERE embedding <<->> wrvq_sphere(cluster_vector(1, 24), 1.5) ORDER BY embedding <-> (SELECT NULL::real[])) s;
 -- a cursor over one that ends before the sphere does
