@@ -117,6 +117,9 @@ define_options(void)
 	add_int_reloption(wrvq_relopt_kind, "spill", "Lists that a row is in", 1, 1, 2, AccessExclusiveLock);
 	add_string_reloption(wrvq_relopt_kind, "codebook", "Name of a stored codebook", NULL, validate_codebook_option,
 						 AccessExclusiveLock);
+	/* those of pgvector's HNSW, within its bounds: statements written for it go through */
+	add_int_reloption(wrvq_relopt_kind, "m", "HNSW's: without effect", 0, 2, 100, AccessExclusiveLock);
+	add_int_reloption(wrvq_relopt_kind, "ef_construction", "HNSW's: without effect", 0, 4, 1000, AccessExclusiveLock);
 }
 
 void
@@ -135,10 +138,16 @@ wrvqoptions(Datum reloptions, bool validate)
 		{.optname = "fuzzy_levels", .opttype = RELOPT_TYPE_INT, .offset = offsetof(WrvqOptions, fuzzy_levels)},
 		{.optname = "spill", .opttype = RELOPT_TYPE_INT, .offset = offsetof(WrvqOptions, spill)},
 		{.optname = "codebook", .opttype = RELOPT_TYPE_STRING, .offset = offsetof(WrvqOptions, codebook_offset)},
+		{.optname = "m", .opttype = RELOPT_TYPE_INT, .offset = offsetof(WrvqOptions, m)},
+		{.optname = "ef_construction", .opttype = RELOPT_TYPE_INT, .offset = offsetof(WrvqOptions, ef_construction)},
 	};
+	WrvqOptions *options =
+		build_reloptions(reloptions, validate, wrvq_relopt_kind, sizeof(WrvqOptions), elements, lengthof(elements));
 
-	return (bytea *) build_reloptions(reloptions, validate, wrvq_relopt_kind, sizeof(WrvqOptions), elements,
-									  lengthof(elements));
+	if (validate && options != NULL && (options->m != 0 || options->ef_construction != 0))
+		ereport(NOTICE, (errmsg("options \"m\" and \"ef_construction\" have no effect on a wrvq index"),
+						 errdetail("They shape HNSW's graph; wrvq.target_recall sets what a search finds.")));
+	return (bytea *) options;
 }
 
 /* The codebook named in the reloptions, or NULL. */

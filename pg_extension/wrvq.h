@@ -150,6 +150,7 @@ typedef struct WrvqOptions
 	int	  fuzzy_levels; /* -1: by size */
 	int	  spill;		/* lists a row is in */
 	int	  codebook_offset;
+	int	  m, ef_construction; /* HNSW's: 0 or without effect */
 } WrvqOptions;
 
 #define WrvqGetOptions(index) ((WrvqOptions *) (index)->rd_options)

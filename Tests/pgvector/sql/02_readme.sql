@@ -11,9 +11,9 @@ INSERT INTO items (id, embedding) VALUES (1, '[1,2,3]'), (2, '[4,5,6]')
 UPDATE items SET embedding = '[1,2,3]' WHERE id = 1;
 DELETE FROM items WHERE id = 1;
 SELECT * FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
-ALTER TABLE items ADD COLUMN category_id int, ADD COLUMN content text;
-INSERT INTO items (embedding, category_id, content)
-	SELECT ARRAY[i % 13, i % 29, i % 31]::vector, i % 250, 'about ' || i FROM generate_series(1, 5000) i;
+ALTER TABLE items ADD COLUMN category_id int, ADD COLUMN location_id int, ADD COLUMN content text;
+INSERT INTO items (embedding, category_id, location_id, content)
+	SELECT ARRAY[i % 13, i % 29, i % 31]::vector, i % 250, i % 3, 'about ' || i FROM generate_series(1, 5000) i;
 INSERT INTO items (id, embedding) VALUES (1, '[3,1,2]');
 
 -- Querying
@@ -27,6 +27,8 @@ SELECT count(*) FROM (SELECT * FROM items WHERE embedding <-> '[3,1,2]' < 5 ORDE
 SELECT embedding <-> '[3,1,2]' AS distance FROM items ORDER BY 1 LIMIT 2;
 SELECT (embedding <#> '[3,1,2]') * -1 AS inner_product FROM items WHERE id = 1;
 SELECT 1 - (embedding <=> '[3,1,2]') AS cosine_similarity FROM items WHERE id = 1;
+-- operators that we have no class for work as ever
+SELECT id, embedding <+> '[3,1,2]' AS l1 FROM items ORDER BY embedding <+> '[3,1,2]' LIMIT 1;
 SELECT AVG(embedding) FROM items WHERE id < 3;
 SELECT category_id, AVG(embedding) FROM items WHERE category_id < 2 GROUP BY category_id ORDER BY 1;
 SELECT SUM(embedding) FROM items WHERE id < 3;
@@ -45,6 +47,22 @@ EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY embedding <=> '[3,1,2]' LIMIT 5
 DROP INDEX items_embedding_idx;
 SET maintenance_work_mem = '64MB';
 SET max_parallel_maintenance_workers = 7;
+-- HNSW's options go through, without effect
+SET client_min_messages = notice;
+CREATE INDEX CONCURRENTLY ON items USING wrvq (embedding vector_l2_ops) WITH (m = 16, ef_construction = 64);
+SET client_min_messages = warning;
+SELECT i->>'trained' AS trained, i->>'entries' AS entries FROM wrvq_index_info('items_embedding_idx') i;
+ALTER INDEX items_embedding_idx RESET (m, ef_construction);
+REINDEX INDEX items_embedding_idx;
+DROP INDEX items_embedding_idx;
+-- what they refuse, we do
+CREATE INDEX ON items USING wrvq (embedding vector_l2_ops) WITH (m = 1);
+CREATE INDEX ON items USING wrvq (embedding vector_l2_ops) WITH (lists = 1000);
+DROP INDEX items_embedding_idx;
+-- no operator classes for L1, bits and sparse vectors
+CREATE INDEX ON items USING wrvq (embedding vector_l1_ops);
+CREATE INDEX ON items USING wrvq ((binary_quantize(embedding)::bit(3)) bit_hamming_ops);
+CREATE INDEX ON items USING wrvq ((embedding::sparsevec(3)) sparsevec_l2_ops);
 CREATE INDEX CONCURRENTLY ON items USING wrvq (embedding vector_l2_ops) WITH (lists = 100);
 SELECT phase, round(100.0 * blocks_done / nullif(blocks_total, 0), 1) AS "%" FROM pg_stat_progress_create_index;
 SELECT phase, tuples_done, tuples_total FROM pg_stat_progress_create_index;
@@ -61,8 +79,28 @@ SET LOCAL ivfflat.iterative_scan = relaxed_order;
 SET LOCAL ivfflat.max_probes = 100;
 SELECT count(*) FROM (SELECT * FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
 COMMIT;
--- but options of HNSW are no options of ours
-CREATE INDEX ON items USING wrvq (embedding vector_l2_ops) WITH (m = 16, ef_construction = 64);
+-- exact search to compare with, as monitoring does; the plan with its buffers
+BEGIN;
+CREATE TEMP TABLE by_index AS SELECT id FROM items ORDER BY embedding <-> '[3,1,2]', id LIMIT 5;
+SET LOCAL enable_indexscan = off;
+SET LOCAL enable_seqscan = on;
+SET LOCAL enable_sort = on;
+SET LOCAL max_parallel_workers_per_gather = 4;
+EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+-- an expression around the operator is no order that an index has
+EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY 1 - (embedding <=> '[3,1,2]') DESC LIMIT 5;
+SELECT count(*) AS same FROM by_index JOIN (SELECT id FROM items ORDER BY embedding <-> '[3,1,2]', id LIMIT 5) s USING (id);
+COMMIT;
+DO $$
+DECLARE
+	line text;
+	lines text := '';
+BEGIN
+	FOR line IN EXPLAIN (ANALYZE, BUFFERS) SELECT * FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 5 LOOP
+		lines := lines || line;
+	END LOOP;
+	ASSERT lines ~ 'Index Scan using items_embedding_idx' AND lines ~ 'Buffers: ', lines;
+END $$;
 
 -- Filtering
 SELECT count(*), bool_and(category_id = 123) FROM (
@@ -70,10 +108,12 @@ SELECT count(*), bool_and(category_id = 123) FROM (
 EXPLAIN (COSTS OFF) SELECT * FROM items WHERE category_id = 123 ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
 -- an index on the filter column beside it, of one column or more: the planner may take either
 CREATE INDEX ON items (category_id);
-CREATE INDEX items_content ON items (content, category_id);
+CREATE INDEX items_location ON items (location_id, category_id);
 SELECT count(*), bool_and(category_id = 123) FROM (
 	SELECT * FROM items WHERE category_id = 123 ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
-DROP INDEX items_content;
+SELECT count(*), bool_and(category_id = 123 AND location_id = 1) FROM (
+	SELECT * FROM items WHERE location_id = 1 AND category_id = 123 ORDER BY embedding <-> '[3,1,2]' LIMIT 5) s;
+DROP INDEX items_location;
 DROP INDEX items_embedding_idx;
 -- partial indexes
 CREATE INDEX items_123 ON items USING wrvq (embedding vector_l2_ops) WHERE (category_id = 123);
@@ -119,6 +159,11 @@ EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY embedding::halfvec(3) <-> '[1,2
 SELECT count(*) FROM (SELECT * FROM items ORDER BY embedding::halfvec(3) <-> '[1,2,3]' LIMIT 5) s;
 DROP INDEX items_embedding_idx;
 
+-- Binary quantization: by scan, then ranked by the vectors
+SELECT count(*) FROM (SELECT * FROM (
+	SELECT * FROM items ORDER BY binary_quantize(embedding)::bit(3) <~> binary_quantize('[1,-2,3]'::vector) LIMIT 20
+) s ORDER BY embedding <=> '[1,-2,3]' LIMIT 5) t;
+
 -- Indexing subvectors
 CREATE INDEX items_sub ON items USING wrvq ((subvector(embedding, 1, 2)::vector(2)) vector_cosine_ops);
 EXPLAIN (COSTS OFF) SELECT * FROM items ORDER BY subvector(embedding, 1, 2)::vector(2) <=> subvector('[1,2,3]'::vector, 1, 2) LIMIT 5;
@@ -131,6 +176,15 @@ DROP INDEX items_sub;
 CREATE INDEX items_embedding_idx ON items USING wrvq (embedding vector_l2_ops);
 SELECT id FROM items, plainto_tsquery('about 77') query
 	WHERE to_tsvector('simple', content) @@ query ORDER BY embedding <-> '[3,1,2]' LIMIT 5;
+-- reciprocal ranks of both searches, summed
+WITH by_meaning AS (
+	SELECT id, RANK() OVER (ORDER BY embedding <-> '[3,1,2]') AS rank FROM items ORDER BY embedding <-> '[3,1,2]' LIMIT 20
+), by_words AS (
+	SELECT id, RANK() OVER (ORDER BY ts_rank_cd(to_tsvector('simple', content), query) DESC) AS rank
+	FROM items, plainto_tsquery('simple', 'about 77') query WHERE to_tsvector('simple', content) @@ query LIMIT 20
+)
+SELECT count(*), max(coalesce(1.0 / (60 + by_meaning.rank), 0) + coalesce(1.0 / (60 + by_words.rank), 0)) > 0.016 AS ranked
+FROM by_meaning FULL JOIN by_words USING (id);
 DROP INDEX items_embedding_idx;
 
 -- More precision: double precision[] or numeric[], with an expression index on vectors

@@ -33,6 +33,18 @@ SELECT * FROM compare_scans('embedding', '<->', 'vector', 20, dimensions => 1600
 DROP INDEX item_wrvq;
 CREATE INDEX item_wrvq ON item USING wrvq (half halfvec_ip_ops);
 SELECT * FROM compare_scans('half', '<#>', 'halfvec', 20, dimensions => 16000);
+DROP INDEX item_wrvq;
+-- encoded, not only compared
+CREATE INDEX item_wrvq ON item USING wrvq (embedding) WITH (lists = 2);
+INSERT INTO item SELECT i, v, v FROM (SELECT i, cluster_vector(i, 16000) AS v FROM generate_series(31, 40) i) s;
+SELECT i->>'dimensions' AS dimensions, i->>'trained' AS trained, i->>'entries' AS entries, (i->>'bytes_per_entry')::int <= 252 AS fits
+	FROM wrvq_index_info('item_wrvq') i;
+SELECT wrvq_check('item_wrvq');
+SELECT * FROM compare_scans('embedding', '<->', 'vector', 20, dimensions => 16000);
+DROP INDEX item_wrvq;
+CREATE INDEX item_wrvq ON item USING wrvq (half halfvec_cosine_ops) WITH (lists = 2);
+SELECT wrvq_check('item_wrvq');
+SELECT * FROM compare_scans('half', '<=>', 'halfvec', 20, dimensions => 16000);
 DROP TABLE item;
 
 -- distances are the operator's own, where single precision overflows too
