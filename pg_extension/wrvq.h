@@ -185,6 +185,8 @@ typedef struct WrvqSupport
 	Datum (*datum)(const float *vector, int dimensions);
 	/* The type of queries, the operator's right operand; InvalidOid: that of the values. */
 	Oid query_type;
+	/* The stored codebook that a datum is a code of, as WrvqCoderOf() knows it; NULL: data are no codes. */
+	uint64 (*codebook)(Datum datum);
 } WrvqSupport;
 
 /* ---------- wrvq.c ---------- */
@@ -332,6 +334,7 @@ extern void		   WrvqCannotUseCodebook(const char *name, const char *detail) __at
 /* ---------- wrvqadopt.c ---------- */
 
 extern WrvqCodebook *WrvqLoadCodebook(Relation index, int dimensions, uint8 *sha256);
+extern WrvqCodebook *WrvqAdoptCodebook(Relation index, uint64 identity, double rows, uint8 *sha256);
 extern void			 WrvqReportNoCodebook(Relation index, int elevel);
 
 /* ---------- wrvqcoder.c ---------- */
@@ -347,6 +350,8 @@ typedef struct WrvqCoder
 
 extern const WrvqCoder *WrvqCoderNamed(const char *name);
 extern const WrvqCoder *WrvqCoderOf(uint64 identity);
+extern bool				WrvqHasCoder(uint64 identity);
+extern bool				WrvqReadStoredOf(const char *schema, uint64 identity, WrvqStoredCodebook *stored);
 extern void			   *WrvqAllocateAligned(MemoryContext context, Size bytes);
 
 /* ---------- wrvqcode.c ---------- */
@@ -388,6 +393,7 @@ typedef struct WrvqSample
 	float  *vectors;	/* [rows][d] */
 	uint64 *row_ids;	/* [rows] where they are in the table */
 	double	total_rows; /* estimate: indexable rows of the table */
+	uint64	codebook;	/* of the first row, where rows are codes; else 0 */
 } WrvqSample;
 
 extern WrvqSample *WrvqSampleTable(Relation heap, Relation index, IndexInfo *info, int64 wanted);
@@ -582,6 +588,7 @@ extern WrvqReranker *WrvqBeginRerank(Relation index, Relation heap, const WrvqSu
 extern void			 WrvqRerankByOperator(WrvqReranker *reranker, FmgrInfo *function, Datum query);
 extern bool			 WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float **vector,
 									 int *dimensions);
+extern uint64		 WrvqFetchCodebook(WrvqReranker *reranker, uint64 row, Snapshot snapshot);
 extern bool WrvqRerank(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float *query, int dimensions,
 					   double *distance);
 extern void WrvqEndRerank(WrvqReranker *reranker);

@@ -1,8 +1,14 @@
 /* wrvqadopt.c: an index takes a stored codebook for its own. */
 #include "wrvq.h"
 
+#include <math.h>
+
 #include "executor/spi.h"
 #include "utils/lsyscache.h"
+
+/* lists of a codebook that an index of codes takes over: rows a list, and lists for each square root of the rows */
+#define ADOPTED_LIST_ROWS_MAX 4096
+#define ADOPTED_LISTS_MAX	  16
 
 static void
 fill_image(const WrvqStoredCodebook *stored, WrvqCodebook *codebook)
@@ -101,6 +107,49 @@ WrvqReportNoCodebook(Relation index, int elevel)
 				 : errdetail("The index trains one of its own; REINDEX it once the codebook is there.")));
 }
 
+/* What an index with this codebook looks like, without fuzzy levels. */
+static void
+take_shape(const WrvqStoredCodebook *stored, int metric, wrvq_shape *shape)
+{
+	memset(shape, 0, sizeof(wrvq_shape));
+	shape->dimensions = stored->dimensions;
+	shape->metric = metric;
+	shape->scale = stored->scale;
+	shape->level_count = stored->level_count;
+	memcpy(shape->levels, stored->levels, sizeof(shape->levels));
+	for (int i = 0; i < stored->level_count; i++)
+		if (stored->transform_blocks[i] != 0)
+			shape->transform_block_dimensions = stored->transform_blocks[i];
+}
+
+static bool
+is_valid(const wrvq_shape *shape)
+{
+	wrvq_status status;
+
+	SWIFT(status = wrvq_kernel.shape_check(shape));
+	return status == WRVQ_OK;
+}
+
+/* The codebook in memory of the given context. */
+static WrvqCodebook *
+make_codebook(const WrvqStoredCodebook *stored, const wrvq_shape *shape, uint8 *sha256, MemoryContext context)
+{
+	MemoryContext spi = MemoryContextSwitchTo(context);
+	WrvqCodebook *codebook = WrvqNewCodebook(shape);
+
+	MemoryContextSwitchTo(spi);
+	fill_image(stored, codebook);
+	memcpy(sha256, stored->sha256, sizeof(stored->sha256));
+	return codebook;
+}
+
+static const char *
+schema_of(Relation index)
+{
+	return get_namespace_name(get_func_namespace(index->rd_amhandler));
+}
+
 /*
  * The codebook that the index's reloptions name, in the current memory context;
  * NULL if there is none of that name.  dimensions 0 takes the codebook's.
@@ -108,41 +157,68 @@ WrvqReportNoCodebook(Relation index, int elevel)
 WrvqCodebook *
 WrvqLoadCodebook(Relation index, int dimensions, uint8 *sha256)
 {
-	MemoryContext	   caller = CurrentMemoryContext, spi;
+	MemoryContext	   caller = CurrentMemoryContext;
 	WrvqStoredCodebook stored;
-	WrvqCodebook	  *codebook;
-	wrvq_shape		   shape = {0};
-	wrvq_status		   status;
+	WrvqCodebook	  *codebook = NULL;
+	wrvq_shape		   shape;
 
 	SPI_connect();
-	if (!WrvqReadStored(get_namespace_name(get_func_namespace(index->rd_amhandler)), WrvqCodebookOption(index),
-						&stored) ||
-		!WrvqReadStoredLevels(&stored))
+	if (WrvqReadStored(schema_of(index), WrvqCodebookOption(index), &stored) && WrvqReadStoredLevels(&stored))
 	{
-		SPI_finish();
-		return NULL;
+		check_codebook(index, &stored, dimensions);
+		take_shape(&stored, stored.metric, &shape);
+		check_options(index, stored.name, &shape);
+		if (!is_valid(&shape))
+			WrvqCannotUseCodebook(stored.name,
+								  "An index takes a flat level of weight one, then flat levels, then at most one"
+								  " product level; an entry may have 252 bytes.");
+		codebook = make_codebook(&stored, &shape, sha256, caller);
 	}
-	check_codebook(index, &stored, dimensions);
-	shape.dimensions = stored.dimensions;
-	shape.metric = stored.metric;
-	shape.scale = stored.scale;
-	shape.level_count = stored.level_count;
-	memcpy(shape.levels, stored.levels, sizeof(shape.levels));
-	for (int i = 0; i < stored.level_count; i++)
-		if (stored.transform_blocks[i] != 0)
-			shape.transform_block_dimensions = stored.transform_blocks[i];
-	check_options(index, stored.name, &shape);
-	SWIFT(status = wrvq_kernel.shape_check(&shape));
-	if (status != WRVQ_OK)
-		WrvqCannotUseCodebook(stored.name,
-							  "An index takes a flat level of weight one, then flat levels, then at most one product"
-							  " level; an entry may have 252 bytes.");
-	memcpy(sha256, stored.sha256, sizeof(stored.sha256));
+	SPI_finish();
+	return codebook;
+}
 
-	spi = MemoryContextSwitchTo(caller);
-	codebook = WrvqNewCodebook(&shape);
-	MemoryContextSwitchTo(spi);
-	fill_image(&stored, codebook);
+/* Does a codebook that rows are codes of make an index of so many that is as good as one with a codebook of its own? */
+static bool
+is_adoptable(Relation index, const WrvqStoredCodebook *stored, double rows)
+{
+	wrvq_metric metric = WrvqIndexSupport(index)->metric;
+	double		lists = stored->levels[0].codeword_count;
+
+	/* only under cosine are vectors normalised */
+	if (metric == WRVQ_COSINE && stored->metric != WRVQ_COSINE)
+		return false;
+	for (int i = 0; i < stored->level_count; i++)
+		if (stored->levels[i].kind == WRVQ_FLAT && stored->transform_blocks[i] != 0)
+			return false;
+	return lists * ADOPTED_LIST_ROWS_MAX >= rows && lists <= ADOPTED_LISTS_MAX * sqrt(rows);
+}
+
+/*
+ * The codebook of this identity, which about so many rows of the index are codes of, in the current
+ * memory context: its lists and levels are theirs already.  NULL if it does not fit, or if the
+ * reloptions ask for others: the index trains one of its own.
+ */
+WrvqCodebook *
+WrvqAdoptCodebook(Relation index, uint64 identity, double rows, uint8 *sha256)
+{
+	MemoryContext	   caller = CurrentMemoryContext;
+	WrvqOptions		  *options = WrvqGetOptions(index);
+	WrvqStoredCodebook stored;
+	WrvqCodebook	  *codebook = NULL;
+	wrvq_shape		   shape;
+
+	if (identity == 0 || (options != NULL && (options->lists > 0 || options->fuzzy_levels >= 0)))
+		return NULL;
+	SPI_connect();
+	if (WrvqReadStoredOf(schema_of(index), identity, &stored) && WrvqReadStoredLevels(&stored) &&
+		is_adoptable(index, &stored, rows))
+	{
+		take_shape(&stored, WrvqIndexSupport(index)->metric, &shape);
+		shape.fuzzy_levels = Min(fuzzy_levels_max(&shape), 1);
+		if (is_valid(&shape))
+			codebook = make_codebook(&stored, &shape, sha256, caller);
+	}
 	SPI_finish();
 	return codebook;
 }

@@ -16,6 +16,9 @@
 /* rows drawn to measure an index with whose codebook is given */
 #define CALIBRATION_ROWS 1024
 
+/* pages among which there is a row */
+#define FIRST_BLOCKS 64
+
 typedef struct BuildState
 {
 	Relation		   heap;
@@ -23,7 +26,8 @@ typedef struct BuildState
 	IndexInfo		  *info;
 	const WrvqSupport *support;
 	WrvqMetaData	   meta;
-	WrvqCodebook	  *codebook; /* NULL: untrained */
+	WrvqCodebook	  *codebook;	   /* NULL: untrained */
+	uint64			   first_codebook; /* of rows that are codes */
 	WrvqCalibration	  *calibration;
 	WrvqWorkers		  *workers; /* NULL: none */
 	void			  *statistics;
@@ -134,6 +138,47 @@ is_restoring(void)
 	return IsBinaryUpgrade || !check_function_bodies;
 }
 
+static void
+first_codebook_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *argument)
+{
+	BuildState *state = argument;
+
+	if (!isnull[0] && alive && state->first_codebook == 0)
+		state->first_codebook = state->support->codebook(values[0]);
+}
+
+/* The same of codes, which nobody can read without their codebook: the first rows tell. */
+static bool
+awaits_codebook(BuildState *state)
+{
+	BlockNumber blocks = Min(RelationGetNumberOfBlocks(state->heap), FIRST_BLOCKS);
+
+	if (state->support->codebook == NULL || !is_restoring() || blocks == 0)
+		return false;
+	table_index_build_range_scan(state->heap, state->index, state->info, false, false, false, 0, blocks,
+								 first_codebook_callback, state, NULL);
+	return state->first_codebook != 0 && !WrvqHasCoder(state->first_codebook);
+}
+
+/* Codes that cannot be read wait, like rows that are too few to learn from. */
+static void
+unread_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool alive, void *argument)
+{
+	BuildState *state = argument;
+
+	if (isnull[0])
+		return;
+	WrvqAddPending(index, tid, 0);
+	state->rows++;
+}
+
+/* Rows go to the pending chain; returns how many the table has. */
+static double
+build_untrained(BuildState *state, IndexBuildCallback callback)
+{
+	return table_index_build_scan(state->heap, state->index, state->info, true, true, callback, state, NULL);
+}
+
 static WrvqWorkers *
 start_workers(BuildState *state, const WrvqCodebook *codebook, Size training_bytes)
 {
@@ -141,19 +186,36 @@ start_workers(BuildState *state, const WrvqCodebook *codebook, Size training_byt
 							WrvqCalibrationQueries(state->calibration), training_bytes);
 }
 
-/* The stored codebook if one is named, else one trained on a sample; NULL if there is too little. */
+/* The codebook of a column of codes, and rows to measure the index with; NULL and no rows: it does not fit. */
+static WrvqCodebook *
+adopt_codebook(BuildState *state, WrvqSample **sample)
+{
+	WrvqSample	 *drawn = WrvqSampleTable(state->heap, state->index, state->info, CALIBRATION_ROWS);
+	WrvqCodebook *codebook = NULL;
+
+	if (drawn->rows >= WRVQ_TRAIN_ROWS)
+		codebook = WrvqAdoptCodebook(state->index, drawn->codebook, drawn->total_rows, state->meta.codebook_sha256);
+	if (codebook != NULL)
+		*sample = drawn;
+	return codebook;
+}
+
+/* The stored codebook if one is named, or the rows' own, else one trained on a sample; NULL if there is too little. */
 static WrvqCodebook *
 choose_codebook(BuildState *state)
 {
 	WrvqOptions	 *options = WrvqGetOptions(state->index);
 	bool		  has_lists = options != NULL && options->lists > 0, trains;
-	WrvqSample	 *sample;
+	WrvqSample	 *sample = NULL;
 	WrvqCodebook *codebook = NULL;
 
 	if (WrvqCodebookOption(state->index) != NULL)
 		codebook = WrvqLoadCodebook(state->index, 0, state->meta.codebook_sha256);
+	else if (state->support->codebook != NULL)
+		codebook = adopt_codebook(state, &sample);
 	/* a ready codebook needs only some rows to measure the index with */
-	sample = WrvqSampleTable(state->heap, state->index, state->info, codebook != NULL ? CALIBRATION_ROWS : 0);
+	if (sample == NULL)
+		sample = WrvqSampleTable(state->heap, state->index, state->info, codebook != NULL ? CALIBRATION_ROWS : 0);
 	if (codebook != NULL && sample->rows > 0)
 		check_codebook_dimensions(state, codebook, sample->dimensions);
 	if (WrvqCodebookOption(state->index) != NULL && codebook == NULL)
@@ -188,11 +250,17 @@ wrvqbuild(Relation heap, Relation index, IndexInfo *info)
 	WrvqReadMeta(index, &state.meta);
 	state.meta.build_id = pg_prng_uint64(&pg_global_prng_state);
 
-	state.codebook = choose_codebook(&state);
-	if (state.codebook != NULL)
+	if (awaits_codebook(&state))
+	{
+		ereport(WARNING,
+				(errmsg("the codebook of the codes in table \"%s\" does not exist yet", RelationGetRelationName(heap)),
+				 errdetail("The index compares all rows until VACUUM or REINDEX finds it there.")));
+		state.heap_tuples = build_untrained(&state, unread_callback);
+	}
+	else if ((state.codebook = choose_codebook(&state)) != NULL)
 		build_trained(&state);
 	else
-		state.heap_tuples = table_index_build_scan(heap, index, info, true, true, pending_callback, &state, NULL);
+		state.heap_tuples = build_untrained(&state, pending_callback);
 	if (state.workers != NULL)
 		WrvqEndWorkers(state.workers);
 

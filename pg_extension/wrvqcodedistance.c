@@ -212,19 +212,26 @@ code_vector(Datum datum, int *dimensions)
 	return WrvqDecode(coder, &value, coder->view.level_count, scratch);
 }
 
+static uint64
+code_codebook(Datum datum)
+{
+	return WrvqReadCode(datum).identity;
+}
+
 /* The operators' sums of look-ups are as exact as that (wrvq_codes.h). */
-#define SUPPORT(name, metric_, distance_)                                  \
-	PG_FUNCTION_INFO_V1(wrvq_code_##name##_support);                       \
-	Datum wrvq_code_##name##_support(PG_FUNCTION_ARGS)                     \
-	{                                                                      \
-		static const WrvqSupport support = {.metric = metric_,             \
-											.vector = code_vector,         \
-											.distance = distance_,         \
-											.tolerance = 1e-4,             \
-											.datum = WrvqRealDatum,        \
-											.query_type = FLOAT4ARRAYOID}; \
-                                                                           \
-		PG_RETURN_POINTER(&support);                                       \
+#define SUPPORT(name, metric_, distance_)                                 \
+	PG_FUNCTION_INFO_V1(wrvq_code_##name##_support);                      \
+	Datum wrvq_code_##name##_support(PG_FUNCTION_ARGS)                    \
+	{                                                                     \
+		static const WrvqSupport support = {.metric = metric_,            \
+											.vector = code_vector,        \
+											.distance = distance_,        \
+											.tolerance = 1e-4,            \
+											.datum = WrvqRealDatum,       \
+											.query_type = FLOAT4ARRAYOID, \
+											.codebook = code_codebook};   \
+                                                                          \
+		PG_RETURN_POINTER(&support);                                      \
 	}
 
 SUPPORT(l2, WRVQ_L2, WrvqL2Distance)

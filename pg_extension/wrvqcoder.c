@@ -156,6 +156,28 @@ name_of(const char *schema, const uint8 *sha256)
 	return SPI_processed == 0 ? NULL : SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
+/* As WrvqReadStored(), by what values have of the codebook; between SPI_connect() and SPI_finish(). */
+bool
+WrvqReadStoredOf(const char *schema, uint64 identity, WrvqStoredCodebook *stored)
+{
+	char *name = name_of(schema, (const uint8 *) &identity + 1);
+
+	return name != NULL && WrvqReadStored(schema, name, stored);
+}
+
+/* Is there the codebook of values of this identity? */
+bool
+WrvqHasCoder(uint64 identity)
+{
+	WrvqStoredCodebook stored;
+	bool			   found;
+
+	SPI_connect();
+	found = WrvqReadStoredOf(extension_schema(), identity, &stored) && WrvqReadStoredLevels(&stored);
+	SPI_finish();
+	return found;
+}
+
 static void
 report_no_codebook(const uint8 *sha256)
 {
@@ -174,18 +196,14 @@ WrvqCoderOf(uint64 identity)
 {
 	MemoryContext	   caller = CurrentMemoryContext;
 	const WrvqCoder	  *coder = WrvqFindCached(WRVQ_CACHED_CODER, identity);
-	const uint8		  *sha256 = (const uint8 *) &identity + 1;
 	WrvqStoredCodebook stored;
-	char			  *schema, *name;
 
 	if (coder != NULL)
 		return coder;
 	SPI_connect();
-	schema = extension_schema();
-	name = name_of(schema, sha256);
-	if (name != NULL && WrvqReadStored(schema, name, &stored))
+	if (WrvqReadStoredOf(extension_schema(), identity, &stored))
 		coder = finish_reading(&stored, caller);
 	if (coder == NULL)
-		report_no_codebook(sha256);
+		report_no_codebook((const uint8 *) &identity + 1);
 	return coder;
 }

@@ -135,11 +135,40 @@ sample_pending(Relation index, WrvqReranker *reranker, const uint64 *rows, int64
 		if (WrvqFetchVector(reranker, rows[i], snapshot, &vector, &row_dimensions))
 		{
 			WrvqCheckDimensions(dimensions, row_dimensions);
+			if (!WrvqIsIndexable(WrvqIndexSupport(index), vector, dimensions))
+				continue;
 			memcpy(*vectors + taken++ * dimensions, vector, sizeof(float) * dimensions);
 		}
 		CHECK_FOR_INTERRUPTS();
 	}
 	return taken;
+}
+
+/* Codes may have come before their codebook, in a restore: nobody knew of how many dimensions they are. */
+static void
+learn_dimensions(WrvqReranker *reranker, WrvqMetaData *meta, const uint64 *rows, int64 count, Snapshot snapshot)
+{
+	for (int64 i = 0; i < count && meta->dimensions == 0; i++)
+	{
+		const float *vector;
+		int			 dimensions;
+
+		if (WrvqFetchVector(reranker, rows[i], snapshot, &vector, &dimensions))
+			meta->dimensions = dimensions;
+	}
+}
+
+/* The codebook that the rows are codes of, if it fits; NULL: it does not, or they are none. */
+static WrvqCodebook *
+adopt_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, const uint64 *rows, int64 count,
+			   Snapshot snapshot)
+{
+	uint64 codebook = 0;
+
+	/* of a row that is still there */
+	for (int64 i = 0; i < count && codebook == 0; i++)
+		codebook = WrvqFetchCodebook(reranker, rows[i], snapshot);
+	return WrvqAdoptCodebook(index, codebook, count, meta->codebook_sha256);
 }
 
 /* Trains or loads a codebook and makes it valid, with all lists empty. */
@@ -151,8 +180,11 @@ install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, con
 	Buffer		  buffer;
 	WrvqMetaData *current;
 
+	learn_dimensions(reranker, meta, rows, count, snapshot);
 	if (WrvqCodebookOption(index) != NULL)
 		codebook = WrvqLoadCodebook(index, meta->dimensions, meta->codebook_sha256);
+	else if (WrvqIndexSupport(index)->codebook != NULL)
+		codebook = adopt_codebook(index, reranker, meta, rows, count, snapshot);
 	if (codebook == NULL)
 	{
 		float *vectors;
@@ -196,9 +228,10 @@ static void
 encode_pending(Relation index, WrvqReranker *reranker, const WrvqMetaData *meta, uint64 *rows, int64 *count,
 			   Snapshot snapshot)
 {
-	WrvqCodebook *codebook = WrvqGetCodebook(index, meta);
-	WrvqEncoder	 *encoder = WrvqBeginEncoder(codebook, meta->spill, WRVQ_BATCH_ROWS);
-	int64		  moved = 0;
+	WrvqCodebook	  *codebook = WrvqGetCodebook(index, meta);
+	WrvqEncoder		  *encoder = WrvqBeginEncoder(codebook, meta->spill, WRVQ_BATCH_ROWS);
+	const WrvqSupport *support = WrvqIndexSupport(index);
+	int64			   moved = 0;
 
 	for (int64 i = 0; i < *count; i++)
 	{
@@ -211,7 +244,9 @@ encode_pending(Relation index, WrvqReranker *reranker, const WrvqMetaData *meta,
 
 			WrvqCheckDimensions(meta->dimensions, dimensions);
 			WrvqTidFromRow(rows[i], &tid);
-			WrvqAddVector(encoder, vector, &tid);
+			/* codes that could not be read may turn out to be no vectors of an index */
+			if (WrvqIsIndexable(support, vector, dimensions))
+				WrvqAddVector(encoder, vector, &tid);
 			rows[moved++] = rows[i];
 		}
 		if (encoder->count == encoder->capacity || (i == *count - 1 && encoder->count > 0))

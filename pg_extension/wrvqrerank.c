@@ -122,6 +122,20 @@ WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const flo
 	return found;
 }
 
+/* The codebook that a row that the snapshot sees is a code of; 0 if it sees none, or rows are no codes. */
+uint64
+WrvqFetchCodebook(WrvqReranker *reranker, uint64 row, Snapshot snapshot)
+{
+	MemoryContext caller = MemoryContextSwitchTo(reranker->row_context);
+	uint64		  codebook = 0;
+	Datum		  value;
+
+	if (reranker->support->codebook != NULL && fetch_value(reranker, row, snapshot, &value))
+		codebook = reranker->support->codebook(value);
+	MemoryContextSwitchTo(caller);
+	return codebook;
+}
+
 static bool
 rerank_by_operator(WrvqReranker *reranker, uint64 row, Snapshot snapshot, double *distance)
 {

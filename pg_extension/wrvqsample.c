@@ -73,7 +73,11 @@ sample_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bo
 	if (WrvqIsIndexable(state->support, vector, dimensions))
 	{
 		if (state->sample->dimensions == 0)
+		{
 			begin_sample(state, dimensions, caller);
+			if (state->support->codebook != NULL)
+				state->sample->codebook = state->support->codebook(values[0]);
+		}
 		WrvqCheckDimensions(state->sample->dimensions, dimensions);
 		add_to_sample(state, vector, tid);
 		state->rows_seen++;

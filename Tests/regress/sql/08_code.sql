@@ -122,7 +122,13 @@ RESET enable_seqscan;
 SELECT cardinality(inside) > 10 AS some, inside = (SELECT array_agg(id ORDER BY id) FROM item WHERE (code <-> '{1,0.5,1,0.5}'::real[]) <= 0.9) AS sphere
 FROM by_index;
 SELECT wrvq_recall('item_code', 10, 50);
-SELECT i->>'metric' AS metric, i->>'dimensions' AS dimensions, i->>'live' AS live FROM wrvq_index_info('item_code') i;
+-- it takes the codes' own codebook
+CREATE FUNCTION describe(index regclass, OUT metric text, OUT live int, OUT lists int, OUT codebook text) LANGUAGE sql AS $$
+	SELECT i->>'metric', (i->>'live')::int, (i->>'lists')::int,
+		coalesce((SELECT name FROM wrvq_codebook WHERE encode(sha256, 'hex') = i->>'codebook_sha256'), 'its own')
+	FROM wrvq_index_info($1) i
+$$;
+SELECT * FROM describe('item_code');
 SET enable_seqscan = off;
 SELECT count(*), count(d) AS known FROM (SELECT code <-> NULL::real[] AS d FROM item ORDER BY code <-> NULL::real[] LIMIT 5) s;
 SELECT id FROM item ORDER BY code <-> '{1,2,3}'::real[] LIMIT 1;
@@ -131,10 +137,38 @@ RESET enable_seqscan;
 DROP INDEX item_code;
 CREATE INDEX item_code ON item USING wrvq (code wrvq_code_ip_ops) WITH (spill = 2);
 SELECT * FROM compare_code_scans('<#>', 30);
+SELECT * FROM describe('item_code');
 DROP INDEX item_code;
+-- under cosine vectors are normalised, which the codebook's were not
 CREATE INDEX item_code ON item USING wrvq (code wrvq_code_cosine_ops);
 SELECT * FROM compare_code_scans('<=>', 30);
+SELECT * FROM describe('item_code');
 DROP INDEX item_code;
+CREATE INDEX item_code ON item USING wrvq (code) WITH (lists = 20);
+SELECT * FROM describe('item_code');
+DROP INDEX item_code;
+CREATE INDEX item_code ON item USING wrvq (code) WITH (fuzzy_levels = 0);
+SELECT metric, live, codebook FROM describe('item_code');
+DROP INDEX item_code;
+CREATE INDEX item_code ON item USING wrvq (code) WITH (codebook = 'other hand');
+SELECT * FROM describe('item_code');
+DROP INDEX item_code;
+-- rows of other codebooks are decoded like all others
+CREATE TABLE mixed AS SELECT id, CASE WHEN id % 3 = 2 THEN wrvq_encode('other hand', wrvq_decode(code)) ELSE code END AS code FROM item WHERE code IS NOT NULL;
+CREATE INDEX mixed_code ON mixed USING wrvq (code);
+SELECT live, lists, codebook IN ('hand', 'other hand') AS one_of_them FROM describe('mixed_code');
+SELECT wrvq_check('mixed_code'), wrvq_recall('mixed_code', 10, 50);
+SET enable_seqscan = off;
+SELECT count(*) FROM (SELECT id FROM mixed ORDER BY code <-> '{1,2,3,4}'::real[]) s;
+RESET enable_seqscan;
+DROP TABLE mixed;
+CREATE TABLE turned AS SELECT id, wrvq_encode('angle', wrvq_decode(code)) AS code FROM item WHERE code IS NOT NULL;
+CREATE INDEX turned_cosine ON turned USING wrvq (code wrvq_code_cosine_ops);
+CREATE INDEX turned_l2 ON turned USING wrvq (code);
+SELECT metric, lists, codebook FROM describe('turned_cosine');
+SELECT metric, lists, codebook FROM describe('turned_l2');
+SELECT wrvq_check('turned_cosine'), wrvq_check('turned_l2'), wrvq_recall('turned_cosine', 10, 50), wrvq_recall('turned_l2', 10, 50);
+DROP TABLE turned;
 -- small tables compare their rows, and train when there are enough
 CREATE TABLE grown (LIKE item);
 CREATE INDEX ON grown USING wrvq (code);
@@ -143,7 +177,8 @@ SET enable_seqscan = off;
 SELECT count(*) FROM (SELECT id FROM grown ORDER BY code <-> '{1,2,3,4}'::real[]) s;
 INSERT INTO grown SELECT * FROM item;
 VACUUM grown;
-SELECT i->>'trained' AS trained, i->>'entries' AS entries FROM wrvq_index_info('grown_code_idx') i;
+SELECT * FROM describe('grown_code_idx');
+SELECT wrvq_check('grown_code_idx');
 RESET ALL;
 DROP TABLE grown;
 
@@ -210,11 +245,30 @@ DELETE FROM wrvq_codebook WHERE name = 'hand';
 SELECT count(code::text) > 0 AS readable FROM item;
 SELECT code <-> '{1,2,3,4}'::real[] FROM item LIMIT 1;
 \echo :LAST_ERROR_SQLSTATE
+-- a parallel restore may be at the index before it is at the codebook
+CREATE INDEX item_code ON item USING wrvq (code);
+\echo :LAST_ERROR_SQLSTATE
+SET check_function_bodies = off;
+CREATE INDEX item_code ON item USING wrvq (code);
+RESET check_function_bodies;
+VACUUM item;
+\echo :LAST_ERROR_SQLSTATE
 UPDATE backup SET name = 'renamed';
 UPDATE level_backup SET name = 'renamed';
 INSERT INTO wrvq_codebook SELECT * FROM backup;
 INSERT INTO wrvq_codebook_level SELECT * FROM level_backup;
 SELECT code <-> wrvq_encode('renamed', '{9,9,9,9}') AS distance FROM item WHERE id = 100;
+SELECT i->>'trained' AS trained FROM wrvq_index_info('item_code') i;
+SET wrvq.probes = 65536;
+SET wrvq.rerank = 1000000;
+SELECT * FROM compare_code_scans('<->', 30);
+INSERT INTO item SELECT 2000 + i, wrvq_encode('renamed', cluster_vector(i, 4)) FROM generate_series(1, 20) i;
+SELECT * FROM compare_code_scans('<->', 30);
+VACUUM item;
+SELECT * FROM describe('item_code');
+SELECT * FROM compare_code_scans('<->', 30);
+SELECT wrvq_check('item_code');
+RESET ALL;
 
 DELETE FROM wrvq_codebook;
 DELETE FROM wrvq_codebook_level;
