@@ -20,6 +20,9 @@
 #define ROWS_OF_FIRST_SPHERE 8
 #define RANGE_PROBES_GROWTH	 2
 
+/* how many times the lists of any other first round are visited in a sphere: if nothing is found, that is the end */
+#define SPHERE_MARGIN 1.5
+
 /* the first round supports the ten neighbours that WrvqRerankDepth() and WrvqProbes() are for, and a row that asks */
 #define ROWS_OF_FIRST_ROUND 11
 
@@ -252,6 +255,8 @@ plan_round(WrvqScan *state)
 	state->probes = Max(1, Min(state->probes, lists));
 	if (state->round == 0)
 		state->first_probes = state->probes;
+	if (!state->is_ordered && wrvq_probes == 0)
+		state->probes = Max(1, Min((int) ceil(state->probes * SPHERE_MARGIN), lists));
 	/* no more candidates can be kept than there are rows */
 	if (state->reach >= bound)
 		state->exhausted = true;
