@@ -250,7 +250,8 @@ plan_round(WrvqScan *state)
 	else
 	{
 		state->reach = Min((int64) ceil(state->reach * REACH_GROWTH), Max(bound, state->reach));
-		state->probes = state->probes > lists / PROBES_GROWTH ? lists : state->probes * PROBES_GROWTH;
+		/* what is left beyond half of the lists is not worth a visit of its own */
+		state->probes = state->probes > lists / PROBES_GROWTH / 2 ? lists : state->probes * PROBES_GROWTH;
 	}
 	state->probes = Max(1, Min(state->probes, lists));
 	if (state->round == 0)
