@@ -23,7 +23,7 @@ EXTENSION_BUILD = build/extension-$(PG_MAJOR)$(if $(ASSERTIONS),-assert)
 # One self-contained executable: nothing of the Swift runtime has to be installed where it runs.
 SWIFT_BUILD = swift build -c release --static-swift-stdlib
 SWIFT_FILES = Package.swift Sources Tests
-C_FILES = $(wildcard pg_extension/*.c pg_extension/*.h Tests/abi/*.c Tests/modules/*.c)
+C_FILES = $(wildcard pg_extension/*.[ch] Tests/abi/*.[ch] Tests/modules/*.c)
 # Releases of clang-format differ in details: Debian 12's decides, the Swift toolchain's stands in.
 CLANG_FORMAT ?= $(firstword $(wildcard /usr/bin/clang-format-14 /usr/bin/clang-format) clang-format)
 

@@ -1,0 +1,106 @@
+/* abi_training.c: codebooks trained in guarded memory. */
+#include "abi_test.h"
+
+/* Rows around a few centres, unit length under cosine, as the trainer wants them. */
+static float *
+clustered_rows(const wrvq_shape *shape, int n, uint32_t *state)
+{
+	enum
+	{
+		clusters = 9
+	};
+	int	   d = shape->dimensions;
+	float *centers = random_rows(clusters * d, state);
+	float *rows = random_rows(n * d, state);
+
+	for (int i = 0; i < n; i++)
+	{
+		double square = 0;
+
+		for (int k = 0; k < d; k++)
+		{
+			float *value = &rows[i * d + k];
+
+			*value = shape->scale * (centers[i % clusters * d + k] + 0.4f * *value);
+			square += (double) *value * *value;
+		}
+		for (int k = 0; shape->metric == WRVQ_COSINE && k < d; k++)
+			rows[i * d + k] = (float) (rows[i * d + k] / sqrt(square));
+	}
+	return rows;
+}
+
+static int
+codeword_values(const wrvq_shape *shape, int level)
+{
+	const wrvq_level_shape *l = &shape->levels[level];
+
+	return l->kind == WRVQ_FLAT ? l->codeword_count * shape->dimensions : l->piece_count * 16 * l->piece_dimensions;
+}
+
+static int
+transform_values(const wrvq_shape *shape)
+{
+	int block = shape->transform_block_dimensions, values = 0;
+
+	for (int start = 0; block > 0 && start < shape->dimensions; start += block)
+	{
+		int size = start + block < shape->dimensions ? block : shape->dimensions - start;
+
+		values += size * size;
+	}
+	return values;
+}
+
+bool
+train(const wrvq_shape *shape, int n, Trained *trained)
+{
+	uint32_t	  state = 3;
+	int64_t		  bytes = TRAINING(trainer_bytes)(shape, n);
+	float		 *consumed;
+	wrvq_trainer *trainer;
+
+	EXPECT(bytes > 0);
+	memset(trained, 0, sizeof(*trained));
+	trained->shape = *shape;
+	trained->n = n;
+	trained->sample = clustered_rows(shape, n, &state);
+	consumed = GUARDED_COPY(float, trained->sample, n * shape->dimensions);
+	trainer = TRAINING(trainer_begin)(shape, consumed, n, 42, 10, guarded((size_t) bytes, 64));
+	do
+	{
+		EXPECT(TRAINING(trainer_level)(trainer) < shape->level_count);
+		for (int32_t unit = 0; unit < TRAINING(trainer_units)(trainer); unit++)
+			TRAINING(trainer_work)(trainer, unit);
+	} while (TRAINING(trainer_advance)(trainer) == WRVQ_MORE);
+	EXPECT(TRAINING(trainer_progress)(trainer) == 1);
+	for (int level = 0; level < shape->level_count; level++)
+	{
+		int bits = shape->levels[level].weight_bits;
+
+		trained->codewords[level] =
+			GUARDED_COPY(float, TRAINING(trainer_codewords)(trainer, level), codeword_values(shape, level));
+		trained->loss[level] = TRAINING(trainer_loss)(trainer, level);
+		if (bits < 16)
+			trained->weights[level] = GUARDED_COPY(float, TRAINING(trainer_weights)(trainer, level), 1 << bits);
+	}
+	if (transform_values(shape) > 0)
+		trained->transform = GUARDED_COPY(float, TRAINING(trainer_transform)(trainer), transform_values(shape));
+	return true;
+}
+
+bool
+training_reduces_loss(void)
+{
+	for (int metric = WRVQ_L2; metric <= WRVQ_COSINE; metric++)
+	{
+		wrvq_shape shape = sample_shape((wrvq_metric) metric);
+		Trained	   trained;
+
+		EXPECT(TRAINING(default_transform_block)(shape.dimensions) == shape.dimensions);
+		EXPECT(train(&shape, 300, &trained));
+		for (int level = 1; level < shape.level_count; level++)
+			EXPECT(trained.loss[level] > 0 && trained.loss[level] < trained.loss[level - 1]);
+	}
+	return true;
+}
