@@ -166,6 +166,8 @@ typedef struct WrvqCodebook
 	Size		  slot_bytes;
 	int			  slots_per_page;
 	char		 *image;
+	/* what INSERT encodes with; once there, it stays as long as the codebook */
+	struct WrvqEncoder *row_encoder;
 } WrvqCodebook;
 
 /* What an operator of an operator class is for. */
@@ -434,6 +436,7 @@ typedef struct WrvqEncoder
 } WrvqEncoder;
 
 extern WrvqEncoder *WrvqBeginEncoder(const WrvqCodebook *codebook, int spill, int capacity);
+extern WrvqEncoder *WrvqRowEncoder(WrvqCodebook *codebook, int spill);
 extern int			WrvqSpill(Relation index, const WrvqCodebook *codebook);
 extern void			WrvqAddVector(WrvqEncoder *encoder, const float *vector, ItemPointer tid);
 extern void			WrvqEncode(WrvqEncoder *encoder);

@@ -42,6 +42,33 @@ WrvqBeginEncoder(const WrvqCodebook *codebook, int spill, int capacity)
 	return encoder;
 }
 
+/*
+ * The encoder for one row at a time that a cached codebook has, empty.  Its
+ * memory is so large that the C library would ask the kernel for it, and give
+ * it back, with every row.
+ */
+WrvqEncoder *
+WrvqRowEncoder(WrvqCodebook *codebook, int spill)
+{
+	WrvqEncoder *encoder = codebook->row_encoder;
+
+	if (encoder == NULL || encoder->spill != spill)
+	{
+		MemoryContext context =
+			AllocSetContextCreate(GetMemoryChunkContext(codebook), "wrvq row encoder", ALLOCSET_SMALL_SIZES);
+		MemoryContext caller = MemoryContextSwitchTo(context);
+
+		codebook->row_encoder = WrvqBeginEncoder(codebook, spill, 1);
+		MemoryContextSwitchTo(caller);
+		if (encoder != NULL)
+			MemoryContextDelete(GetMemoryChunkContext(encoder));
+		encoder = codebook->row_encoder;
+	}
+	/* an error may have left a row in it */
+	encoder->count = 0;
+	return encoder;
+}
+
 /* The caller has checked dimensions and that there is room. */
 void
 WrvqAddVector(WrvqEncoder *encoder, const float *vector, ItemPointer tid)

@@ -135,6 +135,7 @@ insert_vector(Relation index, Relation heap, const float *vector, int dimensions
 	WrvqReadMeta(index, &meta);
 	if (!meta.is_trained)
 	{
+		WrvqCheckFinite(vector, dimensions);
 		/* a failed attempt, say for rows all rolled back, is repeated only after as many rows again */
 		if (WrvqAddPending(index, tid, dimensions) % WRVQ_TRAIN_ROWS_INSERT == 0)
 			WrvqDrainPending(index, heap, WRVQ_TRAIN_ROWS_INSERT, false);
@@ -142,7 +143,7 @@ insert_vector(Relation index, Relation heap, const float *vector, int dimensions
 	}
 	WrvqCheckDimensions(meta.dimensions, dimensions);
 	codebook = WrvqGetCodebook(index, &meta);
-	encoder = WrvqBeginEncoder(codebook, meta.spill, 1);
+	encoder = WrvqRowEncoder(codebook, meta.spill);
 	WrvqAddVector(encoder, vector, tid);
 	WrvqEncode(encoder);
 	WrvqInsertEncoded(index, &meta, encoder);
@@ -163,7 +164,6 @@ wrvqinsert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relatio
 	caller = MemoryContextSwitchTo(context);
 	support = WrvqIndexSupport(index);
 	vector = support->vector(values[0], &dimensions);
-	WrvqCheckFinite(vector, dimensions);
 	if (WrvqIsIndexable(support, vector, dimensions))
 		insert_vector(index, heap, vector, dimensions, tid);
 	MemoryContextSwitchTo(caller);
