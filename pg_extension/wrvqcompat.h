@@ -28,6 +28,17 @@
 #define WrvqIsOwner(relation) pg_class_ownercheck(relation, GetUserId())
 #endif
 
+/* Does the table's vacuum_truncate, which in 18 has a setting for its default, let VACUUM truncate? */
+#define WRVQ_TABLE_TRUNCATES(table) (((StdRdOptions *) (table)->rd_options)->vacuum_truncate)
+#if PG_VERSION_NUM >= 180000
+#define WrvqMayTruncate(table)                                                                  \
+	((table)->rd_options != NULL && ((StdRdOptions *) (table)->rd_options)->vacuum_truncate_set \
+		 ? WRVQ_TABLE_TRUNCATES(table)                                                          \
+		 : vacuum_truncate)
+#else
+#define WrvqMayTruncate(table) ((table)->rd_options == NULL || WRVQ_TABLE_TRUNCATES(table))
+#endif
+
 /* 17 keeps maintenance from the search_path of whoever runs it */
 #if PG_VERSION_NUM >= 170000
 #define WrvqRestrictSearchPath() RestrictSearchPath()

@@ -317,13 +317,14 @@ wrvqbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDel
 	return stats;
 }
 
+/* The last thing that VACUUM does here: on a standby the lock that it takes is held until VACUUM's commit is replayed. */
 static void
-truncate_index(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+truncate_index(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, Relation heap)
 {
 	WrvqMetaData meta;
 
 	WrvqReadMeta(info->index, &meta);
-	if (meta.is_trained)
+	if (meta.is_trained && WrvqMayTruncate(heap))
 		stats->num_pages = WrvqTruncate(info->index, WrvqGetCodebook(info->index, &meta), info->strategy);
 }
 
@@ -353,9 +354,9 @@ wrvqvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		caller = MemoryContextSwitchTo(context);
 	heap = table_open(info->index->rd_index->indrelid, AccessShareLock);
 	WrvqDrainPending(info->index, heap, WRVQ_TRAIN_ROWS, true);
-	table_close(heap, AccessShareLock);
-	truncate_index(info, stats);
 	IndexFreeSpaceMapVacuum(info->index);
+	truncate_index(info, stats, heap);
+	table_close(heap, AccessShareLock);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 	return stats;
