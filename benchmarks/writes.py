@@ -10,6 +10,7 @@ loads and builds, --step measure measures; without it, both.  Drops and creates 
 """
 import argparse
 import json
+import multiprocessing
 import re
 import struct
 import subprocess
@@ -112,6 +113,28 @@ def concurrent_rate(dsn, table, inserters, start, count):
     return inserters * count / seconds
 
 
+def count(queue):
+    end, sum = time.monotonic() + 2, 0
+    while time.monotonic() < end:
+        for i in range(1000):
+            sum += i
+    queue.put(sum)
+
+
+def cpu_scaling(processes):
+    """How much more so many processes get done than one, if all they do is compute."""
+    done = []
+    for n in (1, processes):
+        queue = multiprocessing.Queue()
+        workers = [multiprocessing.Process(target=count, args=(queue,)) for _ in range(n)]
+        for worker in workers:
+            worker.start()
+        done.append(sum(queue.get() for _ in workers))
+        for worker in workers:
+            worker.join()
+    return done[1] / done[0]
+
+
 def index_wal(connection, table, before, bindir):
     """Bytes of the generic WAL records of a table's index since a position, full pages included; and pages they changed."""
     after, directory, file = connection.execute(
@@ -150,7 +173,7 @@ def measure_vacuum(connection, table, entry, bindir):
 
 
 def measure(connection, options, base, new):
-    report = {}
+    report = {"cpu_scaling": cpu_scaling(INSERTERS)}
     tables = [table for table in TABLES if not (options.without_hnsw and table in ("hnsw", "plain_vector"))]
     for table in tables:
         measure_table(connection, table, report)
@@ -189,7 +212,8 @@ def show(report):
         ("its WAL, bytes, over a COPY of as many rows", f"{wrvq['copy_wal'] - plain['copy_wal']:.0f}", "", ""),
         ("rows/s, one inserter", f"{wrvq['one_inserter']:,.0f}", "", f"{plain['one_inserter']:,.0f} without index"),
         (f"rows/s, {INSERTERS} inserters", f"{wrvq['more_inserters']:,.0f}", "",
-         f"{wrvq['more_inserters'] / wrvq['one_inserter']:.2f} × one; {plain['more_inserters'] / plain['one_inserter']:.2f} × without index"),
+         f"{wrvq['more_inserters'] / wrvq['one_inserter']:.2f} × one; {plain['more_inserters'] / plain['one_inserter']:.2f} × without index; "
+         f"{report['cpu_scaling']:.2f} × if they only compute"),
         ("binary COPY, rows/s", f"{wrvq['copy_binary']:,.0f}", "", f"{plain['copy_binary']:,.0f} without index"),
         ("text COPY, rows/s", f"{wrvq['copy_text']:,.0f}", "", f"{plain['copy_text']:,.0f} without index"),
         (f"UPDATE of another column of {wrvq['update_rows']:,} rows, s", f"{update['wrvq']:.3f}", f"{update['hnsw']:.2f}", ratio(update["hnsw"], update["wrvq"])),
