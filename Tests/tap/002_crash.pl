@@ -55,6 +55,7 @@ foreach my $round (1 .. 4)
 	# later and later, vacuums on the way
 	usleep(300_000 * $round);
 	$node->safe_psql('postgres', 'VACUUM item') if $round > 1;
+	$node->poll_query_until('postgres', "SELECT max(id) > $before FROM item") or die "nobody inserts\n";
 	usleep(200_000);
 	push @sessions, start_psql($node, 'VACUUM item');
 	usleep(5_000 * $round);

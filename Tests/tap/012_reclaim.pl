@@ -8,7 +8,6 @@ use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
 use TestWRVQ;
 
 my $node = PostgreSQL::Test::Cluster->new('node');
@@ -37,13 +36,11 @@ sub half_vacuum
 {
 	my ($table) = @_;
 	my $blocks = $node->safe_psql('postgres', "SELECT pg_relation_size('${table}_index')");
-	my $session = start_psql($node, [ 'SET vacuum_cost_delay = 50', 'SET vacuum_cost_limit = 20', "VACUUM $table" ]);
+	my $session = start_psql($node, [ 'SET vacuum_cost_delay = 100', 'SET vacuum_cost_limit = 20', "VACUUM $table" ]);
 
-	foreach (1 .. 600)
-	{
-		usleep(20_000);
-		last if $node->safe_psql('postgres', "SELECT pg_relation_size('${table}_index')") > $blocks + 3 * 8192;
-	}
+	# a page and more of some seven that it writes
+	$node->poll_query_until('postgres', "SELECT pg_relation_size('${table}_index') > $blocks + 8192")
+	  or die "VACUUM writes nothing\n";
 	# the log up to here reaches the disk with a commit
 	$node->safe_psql('postgres', 'CREATE TABLE flushed (); DROP TABLE flushed');
 	return $session;

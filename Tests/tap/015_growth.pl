@@ -78,12 +78,12 @@ $node->safe_psql('postgres', $_) foreach ('DELETE FROM item WHERE id % 10 > 0', 
 cmp_ok(value("pg_relation_size('item_index')::float8 / $before"), '<', 0.4, 'a tenth of the rows takes less than half of the room');
 index_agrees($node, 'item', 'it agrees with its table');
 # not while somebody has it open
-my $reader = start_psql($node, [ 'BEGIN', 'SET enable_seqscan = off', 'SELECT id FROM item ORDER BY embedding <-> test_vector(1) LIMIT 1', 'SELECT pg_sleep(4)' ]);
+my $reader = hold($node, 'SET enable_seqscan = off', 'SELECT id FROM item ORDER BY embedding <-> test_vector(1) LIMIT 1');
 $before = value("pg_relation_size('item_index')");
 $node->safe_psql('postgres', $_) foreach ("INSERT INTO item SELECT n, test_vector(n) FROM generate_series(100001, 120000) AS n",
 	'DELETE FROM item WHERE id > 100000', 'VACUUM item');
 cmp_ok(value("pg_relation_size('item_index')"), '>', 2 * $before, 'VACUUM does not wait for a reader to give room back');
-$reader->finish;
+release($node, $reader);
 $node->safe_psql('postgres', 'VACUUM item');
 cmp_ok(value("pg_relation_size('item_index')"), '<', 1.5 * $before, 'and does it another time');
 $node->safe_psql('postgres', "INSERT INTO item SELECT n, test_vector(n) FROM generate_series(200001, 220000) AS n");

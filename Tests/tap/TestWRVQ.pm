@@ -23,7 +23,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes ();
 
-our @EXPORT = qw(create_schema index_agrees rows_in use_cli start_psql crash_and_recover);
+our @EXPORT = qw(create_schema index_agrees rows_in use_cli start_psql hold release crash_and_recover);
 
 # Dimensions of the test vectors: small, for speed, and no multiple of any vector register.
 my $dimensions = 27;
@@ -121,6 +121,27 @@ sub start_psql
 
 	return IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), @commands ],
 		'<', \undef, '>', \my $out, '2>', \my $err);
+}
+
+# hold($node, @statements): runs them in a transaction that stays open, and returns it once they are done.
+sub hold
+{
+	my ($node, @statements) = @_;
+	my $session = start_psql($node, [ q(SET application_name = 'holder'), 'BEGIN', @statements, 'SELECT pg_sleep(3600)' ]);
+
+	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'holder' AND wait_event = 'PgSleep'))
+	  or die "a transaction does not come to its end\n";
+	return $session;
+}
+
+# release($node, $session): ends what hold() has returned.
+sub release
+{
+	my ($node, $session) = @_;
+
+	$node->safe_psql('postgres', q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'));
+	$session->finish;
+	return;
 }
 
 # crash_and_recover($node, @sessions): kill -9 for every process of the server at once, then start it again.
