@@ -8,7 +8,7 @@ struct EvaluateCommand: ParsableCommand {
     commandName: "evaluate",
     abstract: "Compares codebooks with other quantizers on vectors held out of training.",
     usage: """
-      wrvq evaluate (--input <file> | --table <table> --column <column>) [<options>]
+      wrvq evaluate (--table <table> --column <column> | --input <file>) [<options>]
       """,
     discussion: """
       Trains WRVQ and, at as many codes and at as many bytes a vector, RVQ, PQ, OPQ and an additive \
@@ -18,14 +18,8 @@ struct EvaluateCommand: ParsableCommand {
       count all codes and all weights of a vector.
       """)
 
-  @Option(help: ArgumentHelp("A file of vectors: .npy or .fvecs.", valueName: "file"))
-  var input: String?
-
-  @Option(help: ArgumentHelp("A table or a view, named as in SQL.", valueName: "table"))
-  var table: String?
-
-  @Option(help: "Its column of vectors: real[], or pgvector's vector or halfvec.")
-  var column: String?
+  @OptionGroup
+  var vectors: VectorOptions
 
   @Option(
     help: ArgumentHelp(
@@ -83,26 +77,13 @@ struct EvaluateCommand: ParsableCommand {
       "A file of queries: .npy or .fvecs. (default: 1000 of the test rows)", valueName: "file"))
   var queries: String?
 
-  @Option(help: "Seed of all random choices.")
-  var seed: UInt64 = 1
-
-  @Option(help: "Threads. (default: as many as processors)")
-  var threads: Int?
-
-  @Flag(help: "Print JSON.")
-  var json = false
+  @OptionGroup
+  var work: WorkOptions
 
   @OptionGroup(title: "Connection")
   var connection: ConnectionOptions
 
   func validate() throws {
-    guard (table == nil) != (input == nil) else {
-      throw ValidationError("give either --table and --column, or --input")
-    }
-    guard (table == nil) == (column == nil) else {
-      throw ValidationError(
-        table == nil ? "--column goes with --table" : "--table goes with --column")
-    }
     try validateTraining()
     guard (1...256).contains(beam) else { throw ValidationError("--beam must be from 1 to 256") }
     guard testRows == nil || test == nil else {
@@ -113,7 +94,6 @@ struct EvaluateCommand: ParsableCommand {
     guard baseline.count < 2 || !baseline.contains(.none) else {
       throw ValidationError("--baseline none goes with no other")
     }
-    try validateThreads(threads)
   }
 
   private func validateTraining() throws {
@@ -148,7 +128,7 @@ struct EvaluateCommand: ParsableCommand {
 
   func run() throws {
     let report = try report()
-    if json {
+    if work.json {
       try printJSON(report)
     } else {
       print(report.text)
@@ -164,17 +144,17 @@ struct EvaluateCommand: ParsableCommand {
     if let codebook, codebook.dimensions != vectors.dimensions {
       throw EncodingError.dimensions(vectors.dimensions, expected: codebook.dimensions)
     }
-    let threads = threads ?? ProcessInfo.processInfo.activeProcessorCount
     progress.report("finding the queries' true neighbours")
     let set = EvaluationSet(
       rows: vectors.test, queries: vectors.queries, dimensions: vectors.dimensions, metric: metric,
-      threads: threads)
+      threads: work.threadCount)
     var comparison = QuantizerComparison(
-      training: vectors.training, set: set, metric: metric, seed: seed, threads: threads,
+      training: vectors.training, set: set, metric: metric, seed: work.seed,
+      threads: work.threadCount,
       baselines: baseline.isEmpty ? BaselineKind.allCases : baseline.compactMap(\.kind),
       search: beam > 1 || refit ? QuantizerComparison.Search(beam: beam, refits: refit) : nil,
       progress: progress)
-    var report = EvaluationReport(set, vectors, metric: metric, seed: seed)
+    var report = EvaluationReport(set, vectors, metric: metric, seed: work.seed)
     if let codebook {
       report.comparisons = [try comparison.compare(codebook)]
     } else {

@@ -20,7 +20,7 @@ struct EvaluationVectors {
     let drawn = try Self.draw(command, held: held, progress)
     (dimensions, levels, source) = (drawn.dimensions, drawn.levels, drawn.source)
     let d = dimensions
-    var random = Shuffle(seed: command.seed)
+    var random = Shuffle(seed: command.work.seed)
     if let path = command.test {
       training = drawn.values
       test = try Self.read(path, dimensions: d)
@@ -61,16 +61,9 @@ struct EvaluationVectors {
   ) throws -> TrainingSample {
     var request = TrainingSample.Request(
       levels: try command.levels.first.map(LevelSpecification.parse), count: command.sample,
-      seed: command.seed)
+      seed: command.work.seed)
     request.extra = held
-    if let input = command.input {
-      return try namingFile(input) {
-        try TrainingSample(ofFile: input, request, progress: progress)
-      }
-    }
-    return try TrainingSample(
-      ofTable: command.table!, column: command.column!, on: command.connection.connect(), request,
-      progress: progress)
+    return try command.vectors.sample(request, command.connection, progress)
   }
 
   /// All vectors of a file.

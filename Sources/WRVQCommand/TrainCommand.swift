@@ -22,16 +22,8 @@ struct TrainCommand: ParsableCommand {
     case norm
   }
 
-  @Option(
-    help: ArgumentHelp(
-      "A table or a view, named as in SQL; its sample is repeatable.", valueName: "table"))
-  var table: String?
-
-  @Option(help: "Its column of vectors: real[], or pgvector's vector or halfvec.")
-  var column: String?
-
-  @Option(help: ArgumentHelp("A file of vectors: .npy or .fvecs.", valueName: "file"))
-  var input: String?
+  @OptionGroup
+  var vectors: VectorOptions
 
   @Option(help: "Store the codebook in the database under this name.")
   var name: String?
@@ -95,26 +87,13 @@ struct TrainCommand: ParsableCommand {
       """)
   var sample: Int?
 
-  @Option(help: "Seed of all random choices.")
-  var seed: UInt64 = 1
-
-  @Option(help: "Threads. (default: as many as processors)")
-  var threads: Int?
-
-  @Flag(help: "Print JSON.")
-  var json = false
+  @OptionGroup
+  var work: WorkOptions
 
   @OptionGroup(title: "Connection")
   var connection: ConnectionOptions
 
   func validate() throws {
-    guard (table == nil) != (input == nil) else {
-      throw ValidationError("give either --table and --column, or --input")
-    }
-    guard (table == nil) == (column == nil) else {
-      throw ValidationError(
-        table == nil ? "--column goes with --table" : "--table goes with --column")
-    }
     guard (name == nil) != (output == nil) else {
       throw ValidationError("give either --name or --output")
     }
@@ -131,7 +110,6 @@ struct TrainCommand: ParsableCommand {
     }
     try validateAdam()
     guard sample ?? 1 >= 1 else { throw ValidationError("--sample must be at least 1") }
-    try validateThreads(threads)
   }
 
   private func validateAdam() throws {
@@ -168,21 +146,22 @@ struct TrainCommand: ParsableCommand {
   func run() throws {
     try checkDestination()
     let progress = ProgressReporter()
-    let sample = try readSample(progress)
+    let request = TrainingSample.Request(
+      levels: try levels.map(LevelSpecification.parse), count: self.sample, seed: work.seed)
+    let sample = try vectors.sample(request, connection, progress)
     let configuration = TrainingConfiguration(
       metric: metric, levels: sample.levels,
       weightRule: weight == .norm ? .norm : .projection, weightBits: weightBits, adam: adam,
-      seed: seed,
-      threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
+      seed: work.seed, threads: work.threadCount)
     let codebook = try train(sample, configuration, progress)
     progress.finish()
     // What cannot be read again must not be written.
     try codebook.validate()
     let origin = CodebookOrigin(
-      method: method.rawValue, sample: sample.count, seed: seed, source: sample.source)
+      method: method.rawValue, sample: sample.count, seed: work.seed, source: sample.source)
     try deliver(codebook, origin)
     let summary = CodebookSummary(codebook, name: name, origin: origin)
-    if json {
+    if work.json {
       try printJSON(summary)
     } else {
       print(summary.text)
@@ -219,19 +198,6 @@ struct TrainCommand: ParsableCommand {
     }
   }
 
-  private func readSample(_ progress: ProgressReporter) throws -> TrainingSample {
-    let request = TrainingSample.Request(
-      levels: try levels.map(LevelSpecification.parse), count: sample, seed: seed)
-    if let input {
-      return try namingFile(input) {
-        try TrainingSample(ofFile: input, request, progress: progress)
-      }
-    }
-    // Closed before training: servers and firewalls hang up on idle connections.
-    return try TrainingSample(
-      ofTable: table!, column: column!, on: connection.connect(), request, progress: progress)
-  }
-
   private func deliver(_ codebook: Codebook, _ origin: CodebookOrigin) throws {
     if let output {
       try namingFile(output) { try CodebookFile.write(codebook, path: output) }
@@ -239,13 +205,6 @@ struct TrainCommand: ParsableCommand {
     if let name {
       try CodebookCatalog(on: connection.connect()).store(codebook, name: name, origin: origin)
     }
-  }
-}
-
-/// Throws a usage error unless there can be so many threads.
-func validateThreads(_ threads: Int?) throws {
-  guard (1...1024).contains(threads ?? 1) else {
-    throw ValidationError("--threads must be from 1 to 1024")
   }
 }
 

@@ -280,7 +280,7 @@ enum HelpTexts {
     the query itself compared with codes; SDC: its code). Bytes count all codes and
     all weights of a vector.
 
-    USAGE: wrvq evaluate (--input <file> | --table <table> --column <column>) [<options>]
+    USAGE: wrvq evaluate (--table <table> --column <column> | --input <file>) [<options>]
 
     CONNECTION:
       -h, --host <host>       Host name, or the directory of the server's socket.
@@ -291,10 +291,11 @@ enum HelpTexts {
                               conninfo string.
 
     OPTIONS:
-      --input <file>          A file of vectors: .npy or .fvecs.
-      --table <table>         A table or a view, named as in SQL.
+      --table <table>         A table or a view, named as in SQL; its sample is
+                              repeatable.
       --column <column>       Its column of vectors: real[], or pgvector's vector
                               or halfvec.
+      --input <file>          A file of vectors: .npy or .fvecs.
       --codebook <name-or-file>
                               Judge this codebook, a name or a file, instead of
                               training one.
