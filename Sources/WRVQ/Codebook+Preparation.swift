@@ -6,13 +6,14 @@ extension Codebook {
   ///   - x: `[dimensions]`.
   ///   - out: `[dimensions]`.
   func prepare(_ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>) {
-    var factor = Double(scale)
-    if metric == .cosine {
-      // Double precision, so that no length under- or overflows.
-      var square = 0.0
-      for i in 0..<dimensions { square += Double(x[i]) * Double(x[i]) }
-      factor = square > 0 ? 1 / square.squareRoot() : 0
+    if metric != .cosine {
+      for i in 0..<dimensions { out[i] = x[i] * scale }
+      return
     }
+    // Double precision, so that no length under- or overflows.
+    var square = 0.0
+    for i in 0..<dimensions { square += Double(x[i]) * Double(x[i]) }
+    let factor = square > 0 ? 1 / square.squareRoot() : 0
     for i in 0..<dimensions { out[i] = Float(Double(x[i]) * factor) }
   }
 
@@ -21,7 +22,7 @@ extension Codebook {
     guard rows.count.isMultiple(of: dimensions) else {
       throw .rowSize(values: rows.count, dimensions: dimensions)
     }
-    if let bad = rows.firstIndex(where: { !$0.isFinite }) {
+    if let bad = firstNotFinite(rows) {
       throw .notFinite(row: bad / dimensions, dimension: bad % dimensions)
     }
   }

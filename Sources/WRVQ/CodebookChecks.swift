@@ -78,41 +78,15 @@ extension Codebook {
 extension TransformBlocks {
   /// The largest element of `T·Tᵀ − 1` by magnitude: zero if orthogonal.
   var deviation: Float {
-    values.withUnsafeBufferPointer { values in
-      var deviation: Float = 0
-      var base = 0
-      for first in stride(from: 0, to: dimensions, by: blockDimensions) {
-        let size = min(blockDimensions, dimensions - first)
-        for i in 0..<size {
-          for j in 0...i {
-            let product = innerProduct(values, base + i * size, base + j * size, count: size)
-            deviation = max(deviation, abs(product - (i == j ? 1 : 0)))
-          }
-        }
-        base += size * size
-      }
-      return deviation
+    let kernels = Kernels.best.table
+    var deviation: Float = 0
+    var start = 0
+    for first in stride(from: 0, to: dimensions, by: blockDimensions) {
+      let size = min(blockDimensions, dimensions - first)
+      let block = Matrix(size: size, values: Array(values[start..<start + size * size]))
+      deviation = max(deviation, block.timesTransposed(block, kernels).distanceFromUnit)
+      start += size * size
     }
+    return deviation
   }
-}
-
-/// The inner product of `count` values from `a` and from `b`.
-private func innerProduct(
-  _ values: UnsafeBufferPointer<Float>, _ a: Int, _ b: Int, count: Int
-) -> Float {
-  let bytes = UnsafeRawBufferPointer(values)
-  var sums = SIMD8<Float>.zero
-  var i = 0
-  while i + 8 <= count {
-    let x = bytes.loadUnaligned(fromByteOffset: 4 * (a &+ i), as: SIMD8<Float>.self)
-    let y = bytes.loadUnaligned(fromByteOffset: 4 * (b &+ i), as: SIMD8<Float>.self)
-    sums += x * y
-    i &+= 8
-  }
-  var sum = sums.sum()
-  while i < count {
-    sum += values[a + i] * values[b + i]
-    i += 1
-  }
-  return sum
 }

@@ -13,6 +13,8 @@ extension Codebook {
   public struct Encoder: Sendable {
     public let codebook: Codebook
     private let levels: [LevelEncoder]
+    /// A faster encoder of the last level.
+    private let tiles: TileEncoder?
     private let beam: BeamEncoder?
     private let threads: Int
 
@@ -49,6 +51,11 @@ extension Codebook {
         ? codebook.levels.map {
           LevelEncoder($0, dimensions: codebook.dimensions, kernels: kernels.table)
         } : []
+      tiles =
+        self.beam == nil
+        ? codebook.levels.last.flatMap {
+          TileEncoder($0, dimensions: codebook.dimensions, kernels: kernels.table)
+        } : nil
     }
 
     /// Encodes vectors.
@@ -60,38 +67,47 @@ extension Codebook {
     ///   product level, and O(n × dimensions × block size) for a transform; all of it but for
     ///   level 0 as many times as the beam is wide.
     public func encode(_ rows: [Float]) throws(EncodingError) -> EncodedVectors {
-      let d = codebook.dimensions
       try codebook.checkVectors(rows)
-      if rows.isEmpty { return EncodedVectors(for: codebook) }
-      var prepared = [Float](unsafeUninitializedCapacity: rows.count) { buffer, initialized in
-        let out = SharedRows(base: buffer.baseAddress!), n = rows.count / d, size = 256
-        concurrently((n + size - 1) / size, threads: threads) { chunk in
+      let d = codebook.dimensions
+      return encode(count: rows.count / d) { range, chunk, output in
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: range.count * d) { memory in
+          let prepared = memory.baseAddress!
           rows.withUnsafeBufferPointer { rows in
-            for row in chunk * size..<min((chunk + 1) * size, n) {
-              codebook.prepare(rows.baseAddress! + row * d, out.base + row * d)
+            for (i, row) in range.enumerated() {
+              codebook.prepare(rows.baseAddress! + row * d, prepared + i * d)
             }
           }
+          encode(prepared, range, chunk, into: output, last: tiles)
         }
-        initialized = rows.count
       }
-      return encode(prepared: &prepared)
     }
 
     /// Encodes vectors of the codebook's space, and leaves what is still missing of them.
     func encode(prepared rows: inout [Float]) -> EncodedVectors {
-      let n = rows.count / codebook.dimensions
+      rows.withUnsafeMutableBufferPointer { rows in
+        let shared = SharedRows(base: rows.baseAddress)
+        return encode(count: rows.count / codebook.dimensions) { range, chunk, output in
+          encode(
+            shared.base! + range.lowerBound * codebook.dimensions, range, chunk, into: output,
+            last: nil)
+        }
+      }
+    }
+
+    /// Has the threads encode `n` rows, some at a time.
+    ///
+    /// - Parameter body: Encodes a range of rows, the chunk of that number.
+    private func encode(
+      count n: Int, _ body: @Sendable (Range<Int>, _ chunk: Int, EncoderOutput) -> Void
+    ) -> EncodedVectors {
       var encoded = EncodedVectors(for: codebook)
       if n == 0 { return encoded }
       encoded.rowCount = n
       let size = chunkRows, chunks = (n + size - 1) / size
       let output = EncoderOutput(rows: n, chunks: chunks, codebook)
       defer { output.deallocate() }
-      rows.withUnsafeMutableBufferPointer { rows in
-        let shared = SharedRows(base: rows.baseAddress!)
-        concurrently(chunks, threads: threads) { chunk in
-          let first = chunk * size
-          encode(shared.base, first..<min(first + size, n), chunk: chunk, into: output)
-        }
+      concurrently(chunks, threads: threads) { chunk in
+        body(chunk * size..<min((chunk + 1) * size, n), chunk, output)
       }
       output.move(into: &encoded)
       return encoded
@@ -99,32 +115,35 @@ extension Codebook {
 
     /// Rows that are encoded together: what a second-level cache holds.
     private var chunkRows: Int {
-      beam?.chunkRows ?? max(12, min(96, 98304 / codebook.dimensions / 6 * 6))
+      beam?.chunkRows ?? max(12, min(192, 196_608 / codebook.dimensions / 6 * 6))
     }
 
+    /// - Parameters:
+    ///   - residuals: The range's rows, which become what is missing of them.
+    ///   - last: Encodes the last level where nobody asks for that.
     private func encode(
-      _ rows: UnsafeMutablePointer<Float>, _ range: Range<Int>, chunk: Int,
-      into output: EncoderOutput
+      _ residuals: UnsafeMutablePointer<Float>, _ range: Range<Int>, _ chunk: Int,
+      into output: EncoderOutput, last: TileEncoder?
     ) {
-      let n = range.count, count = codebook.levels.count
-      let residuals = rows + range.lowerBound * codebook.dimensions
+      let n = range.count, first = range.lowerBound, count = codebook.levels.count
       let losses = output.losses + chunk * count
       if let beam {
-        beam.encode(residuals, n, into: output, at: range.lowerBound, losses: losses)
+        beam.encode(residuals, n, into: output, at: first, losses: losses)
         return
       }
       for (i, level) in levels.enumerated() {
-        let weights = output.weights + range.lowerBound * count + i
-        losses[i] =
-          switch output.codes[i] {
-          case .flat(let codes):
-            level.encode(
-              residuals, n, codes: codes + range.lowerBound, weights: weights, stride: count)
-          case .product(let codes, let pieces):
-            level.encode(
-              residuals, n, codes: codes + range.lowerBound * pieces, weights: weights,
-              stride: count)
-          }
+        let weights = output.weights + first * count + i
+        switch output.codes[i] {
+        case .flat(let codes):
+          losses[i] = level.encode(
+            residuals, n, codes: codes + first, weights: weights, stride: count)
+        case .product(let codes, let pieces):
+          let codes = codes + first * pieces
+          losses[i] =
+            i == count - 1 && last != nil
+            ? last!.encode(residuals, n, codes: codes, weights: weights, stride: count)
+            : level.encode(residuals, n, codes: codes, weights: weights, stride: count)
+        }
       }
     }
   }
@@ -132,5 +151,5 @@ extension Codebook {
 
 /// Rows that threads change, each its own.
 private struct SharedRows: @unchecked Sendable {
-  let base: UnsafeMutablePointer<Float>
+  let base: UnsafeMutablePointer<Float>?
 }

@@ -16,15 +16,10 @@ public enum Halves {
 
   /// The values of halves; an odd last byte is ignored.
   public static func floats(littleEndianHalves data: Data) -> [Float] {
-    data.withUnsafeBytes { bytes in
-      [Float](unsafeUninitializedCapacity: bytes.count / 2) { floats, count in
-        count = bytes.count / 2
-        for index in 0..<count {
-          let bits = bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)
-          floats.initializeElement(
-            at: index, to: Float(Float16(bitPattern: .init(littleEndian: bits))))
-        }
-      }
+    let halves = bits(littleEndian: data)
+    return [Float](unsafeUninitializedCapacity: halves.count) { floats, count in
+      count = halves.count
+      if count > 0 { Kernels.best.table.half_to_float(halves, floats.baseAddress!, count) }
     }
   }
 
@@ -55,8 +50,12 @@ public enum Halves {
   /// Numbers of 16 bits; an odd last byte is ignored.
   static func bits(littleEndian data: Data) -> [UInt16] {
     data.withUnsafeBytes { bytes in
-      (0..<bytes.count / 2).map {
-        UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: 2 * $0, as: UInt16.self))
+      [UInt16](unsafeUninitializedCapacity: bytes.count / 2) { halves, count in
+        count = bytes.count / 2
+        for index in 0..<count {
+          let bits = bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)
+          halves.initializeElement(at: index, to: UInt16(littleEndian: bits))
+        }
       }
     }
   }

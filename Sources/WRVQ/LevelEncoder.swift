@@ -8,10 +8,12 @@ struct LevelEncoder: Sendable {
   private let directions: LevelDirections
   private let quantizer: WeightQuantizer
   private let rotation: BlockRotation?
-  /// Packed codewords; of a product level piece by piece.
+  /// Of a flat level packed.
   private let codewords: [Float]
   /// Half the codewords' squared lengths, or zero where only directions compete; +∞ in padding.
   private let halfNorms: [Float]
+  /// Of the codewords of a flat level that residuals are compared with as they are.
+  private let squaredNorms: [Float]
 
   init(_ level: Codebook.Level, dimensions: Int, kernels: wrvq_kernels) {
     self.level = level
@@ -29,19 +31,16 @@ struct LevelEncoder: Sendable {
       let padding = paddedToPanels(count) - count
       halfNorms =
         (level.weightRule == .projection
-          ? [Float](repeating: 0, count: count) : Self.halfNorms(rows, dimensions))
+          ? [Float](repeating: 0, count: count) : codewordHalfNorms(rows, dimensions))
         + [Float](repeating: .infinity, count: padding)
-    case .product(let pieces, let size):
-      codewords = (0..<pieces).flatMap { piece in
-        packed(Array(rows[piece * 16 * size..<(piece + 1) * 16 * size]), 16, size, kernels)
-      }
-      halfNorms = Self.halfNorms(rows, size)
+    case .product(_, let size):
+      codewords = rows
+      halfNorms = codewordHalfNorms(rows, size)
     }
-  }
-
-  private static func halfNorms(_ rows: [Float], _ size: Int) -> [Float] {
-    stride(from: 0, to: rows.count, by: size).map { start in
-      Float(0.5 * rows[start..<start + size].reduce(0.0) { $0 + Double($1) * Double($1) })
+    if case .flat = level.kind, level.transform == nil, level.weightRule != .norm {
+      squaredNorms = codewordHalfNorms(rows, dimensions).map { 2 * $0 }
+    } else {
+      squaredNorms = []
     }
   }
 
@@ -56,6 +55,9 @@ struct LevelEncoder: Sendable {
     _ residuals: UnsafeMutablePointer<Float>, _ n: Int, codes: UnsafeMutablePointer<Code>,
     weights: UnsafeMutablePointer<Float16>, stride: Int
   ) -> Double {
+    if case .flat(let count) = level.kind, !squaredNorms.isEmpty {
+      return encode(residuals, n, codewords: count, codes, weights, stride: stride)
+    }
     let d = dimensions
     return withUnsafeTemporaryAllocation(of: Float.self, capacity: n * (d + 1)) { memory in
       let vectors = memory.baseAddress!, lengths = vectors + n * d
@@ -74,6 +76,31 @@ struct LevelEncoder: Sendable {
         weights[row * stride] = stored
         subtract(Float(stored), v, from: r)
         loss += kernels.inner_product(r, r, d)
+      }
+      return loss
+    }
+  }
+
+  /// `encode` for a flat level whose choice and weight follow from products with the residuals.
+  private func encode<Code: FixedWidthInteger>(
+    _ residuals: UnsafeMutablePointer<Float>, _ n: Int, codewords count: Int,
+    _ codes: UnsafeMutablePointer<Code>, _ weights: UnsafeMutablePointer<Float16>, stride: Int
+  ) -> Double {
+    withAssignmentScratch(n) { scratch, numbers, scores in
+      kernels.assign(
+        residuals, n, dimensions, codewords, halfNorms, count, scratch, numbers, scores)
+      var loss = 0.0
+      level.codewords.withUnsafeBufferPointer { rows in
+        for row in 0..<n {
+          let code = Int(numbers[row]), r = residuals + row * dimensions
+          codes[row] = Code(code)
+          let weight: Float16 =
+            level.weightRule == .one
+            ? 1 : quantizer.stored(scores[row] / max(squaredNorms[code], 1e-30))
+          weights[row * stride] = weight
+          subtract(Float(weight), rows.baseAddress! + code * dimensions, from: r)
+          loss += kernels.inner_product(r, r, dimensions)
+        }
       }
       return loss
     }
@@ -110,42 +137,28 @@ struct LevelEncoder: Sendable {
     _ z: UnsafePointer<Float>, _ n: Int, pieces: Int, _ size: Int,
     _ out: UnsafeMutablePointer<Code>
   ) {
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: n * size) { memory in
-      let part = memory.baseAddress!
-      withAssignmentScratch(n) { scratch, codes, scores in
-        codewords.withUnsafeBufferPointer { codewords in
-          halfNorms.withUnsafeBufferPointer { halfNorms in
-            for piece in 0..<pieces {
-              gather(z, n, first: piece * size, size, part)
-              kernels.assign(
-                part, n, size, codewords.baseAddress! + piece * 16 * size,
-                halfNorms.baseAddress! + piece * 16, 16, scratch, codes, scores)
-              for row in 0..<n { out[row * pieces + piece] = Code(codes[row]) }
-            }
-          }
+    let tile = TileEncoder.rows
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: tile * (dimensions + 2)) { floats in
+      withUnsafeTemporaryAllocation(of: UInt8.self, capacity: tile * pieces) { bytes in
+        let packed = floats.baseAddress!
+        for first in stride(from: 0, to: n, by: tile) {
+          let count = min(tile, n - first)
+          kernels.pack(z + first * dimensions, count, dimensions, packed)
+          kernels.encode_tile(
+            packed, dimensions, codewords, halfNorms, pieces, size, bytes.baseAddress!,
+            packed + tile * dimensions)
+          for i in 0..<count * pieces { out[first * pieces + i] = Code(bytes[i]) }
         }
       }
     }
   }
 
-  /// A piece of `n` rows, padded with zeros beyond the dimensions.
-  private func gather(
-    _ z: UnsafePointer<Float>, _ n: Int, first: Int, _ size: Int, _ out: UnsafeMutablePointer<Float>
-  ) {
-    let used = min(size, dimensions - first)
-    for row in 0..<n {
-      let source = z + row * dimensions + first, target = out + row * size
-      for i in 0..<used { target[i] = source[i] }
-      for i in used..<size { target[i] = 0 }
-    }
-  }
-
-  private func withAssignmentScratch(
+  private func withAssignmentScratch<Result>(
     _ n: Int,
     _ body: (
       UnsafeMutablePointer<Float>, UnsafeMutablePointer<UInt32>, UnsafeMutablePointer<Float>
-    ) -> Void
-  ) {
+    ) -> Result
+  ) -> Result {
     withUnsafeTemporaryAllocation(of: Float.self, capacity: 33 * n) { floats in
       withUnsafeTemporaryAllocation(of: UInt32.self, capacity: n) { codes in
         body(floats.baseAddress!, codes.baseAddress!, floats.baseAddress! + 32 * n)
@@ -170,5 +183,12 @@ struct LevelEncoder: Sendable {
     _ weight: Float, _ v: UnsafePointer<Float>, from r: UnsafeMutablePointer<Float>
   ) {
     for i in 0..<dimensions { r[i] -= weight * v[i] }
+  }
+}
+
+/// Half the squared length of each codeword.
+func codewordHalfNorms(_ rows: [Float], _ size: Int) -> [Float] {
+  stride(from: 0, to: rows.count, by: size).map { start in
+    Float(0.5 * rows[start..<start + size].reduce(0.0) { $0 + Double($1) * Double($1) })
   }
 }

@@ -44,15 +44,15 @@ struct Matrix: Sendable, Equatable {
     return result
   }
 
-  /// The largest element of `M·Mᵀ − 1` by magnitude.
-  private func deviation(_ gram: Matrix) -> Float {
-    var deviation: Float = 0
+  /// The largest element of the difference from the unit matrix by magnitude.
+  var distanceFromUnit: Float {
+    var distance: Float = 0
     for i in 0..<size {
       for j in 0..<size {
-        deviation = max(deviation, abs(gram.values[i * size + j] - (i == j ? 1 : 0)))
+        distance = max(distance, abs(values[i * size + j] - (i == j ? 1 : 0)))
       }
     }
-    return deviation
+    return distance
   }
 
   /// The nearest orthogonal matrix, the factor `U` of the polar decomposition `M = U·S`, by
@@ -74,15 +74,15 @@ struct Matrix: Sendable, Equatable {
     // What is nearly orthogonal is left at its size: the iteration then takes few steps.
     var x = self
     let gram = timesTransposed(self, kernels)
-    if !(deviation(gram) < 0.05) { x = combined(1 / norm, self, 0) }
+    if !(gram.distanceFromUnit < 0.05) { x = combined(1 / norm, self, 0) }
     for _ in 0..<iterations {
       let square = x.timesTransposed(x, kernels)
-      let deviation = x.deviation(square)
+      let deviation = square.distanceFromUnit
       if deviation < 1e-5 { return x }
       guard deviation.isFinite else { return nil }
       x = x.combined(1.5, square.timesTransposed(x.transposed, kernels), -0.5)
     }
-    let rest = x.deviation(x.timesTransposed(x, kernels))
+    let rest = x.timesTransposed(x, kernels).distanceFromUnit
     return rest < 1e-3 ? x : nil
   }
 }

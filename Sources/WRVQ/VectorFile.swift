@@ -25,7 +25,15 @@ let dimensionsRange = 1...16_000
 
 /// Throws if one of the values, of rows that begin with number `firstRow`, is not finite.
 func checkFinite(_ values: [Float], firstRow: Int, dimensions: Int) throws(FileError) {
-  if let index = values.firstIndex(where: { !$0.isFinite }) {
+  if let index = firstNotFinite(values) {
     throw .notFinite(row: firstRow + index / dimensions, element: index % dimensions)
   }
+}
+
+/// Where the first value is that is not finite.
+func firstNotFinite(_ values: [Float]) -> Int? {
+  let index = values.withUnsafeBufferPointer { values in
+    values.isEmpty ? -1 : Kernels.best.table.first_not_finite(values.baseAddress!, values.count)
+  }
+  return index < 0 ? nil : index
 }

@@ -81,13 +81,13 @@ struct EncodeCommand: ParsableCommand {
   }
 }
 
-/// Works through rows some megabytes at a time, and reports progress.
+/// Works through rows some megabytes at a time, what caches hold, and reports progress.
 func forEachBatch(
   of rowCount: Int, dimensions: Int, _ stage: String, _ body: (Range<Int>) throws -> Void
 ) rethrows {
   let progress = ProgressReporter()
   defer { progress.finish() }
-  let size = max(1, min(16_384, (1 << 24) / dimensions))
+  let size = max(1, min(16_384, (1 << 20) / dimensions))
   for first in stride(from: 0, to: rowCount, by: size) {
     progress.report(stage, Double(first) / Double(rowCount))
     try body(first..<min(first + size, rowCount))

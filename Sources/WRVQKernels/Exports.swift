@@ -14,6 +14,7 @@ import CWRVQKernels
     pack: { pack($0, $1, $2, $3) },
     inner_products: { innerProducts($0, $1, $2, $3, $4, $5) },
     assign: { assign($0, $1, $2, $3, $4, $5, $6, $7, $8) },
+    encode_tile: { encodeTile($0, $1, $2, $3, $4, $5, $6, $7) },
     shape_check: { shapeCheck($0) },
     image_bytes: { imageBytes($0) },
     image_bind: { imageBind($0, $1, $2) },

@@ -12,7 +12,7 @@ func pieceScratchFloats(_ m: Int, _ p: Int) -> Int {
 }
 
 struct PieceCodewords {
-  /// `16 × stride`, zero beyond `dimensions`.
+  /// `16 × stride`, zero beyond `dimensions`; written while training only.
   let codewords: MutableFloatPointer
   let stride: Int
   let dimensions: Int
@@ -206,4 +206,43 @@ struct TileFit {
     store8(out, 32, square0)
     store8(out, 40, square1)
   }
+}
+
+/// Codes of a tile's 16 rows, their products with the decoded rows, and the squared lengths of these.
+///
+/// - Parameters:
+///   - x: `[d][16]`.
+///   - codewords: `[pieces][16][p]`.
+///   - halfNorms: `[pieces][16]`.
+///   - codes: Output, `[16][pieces]`.
+///   - fit: Output, `[2][16]`.
+@inline(never)
+func encodeTile(
+  _ x: FloatPointer, _ d: Int, _ codewords: FloatPointer, _ halfNorms: FloatPointer,
+  _ pieces: Int, _ p: Int, _ codes: UnsafeMutablePointer<UInt8>, _ fit: MutableFloatPointer
+) {
+  var product0 = Floats8.zero, product1 = Floats8.zero
+  var norm0 = Floats8.zero, norm1 = Floats8.zero
+  var q = 0
+  while q < pieces {
+    let piece = PieceCodewords(
+      codewords: MutableFloatPointer(mutating: codewords + 16 &* q &* p), stride: p,
+      dimensions: lesser(p, d &- q &* p))
+    let nearest = TileCodes(x + 16 &* q &* p, piece, halfNorms + 16 &* q)
+    product0 += nearest.score0 + nearest.halfNorm0
+    product1 += nearest.score1 + nearest.halfNorm1
+    norm0 += nearest.halfNorm0 + nearest.halfNorm0
+    norm1 += nearest.halfNorm1 + nearest.halfNorm1
+    var lane = 0
+    while lane < 8 {
+      codes[lane &* pieces &+ q] = UInt8(truncatingIfNeeded: nearest.code0[lane])
+      codes[(lane &+ 8) &* pieces &+ q] = UInt8(truncatingIfNeeded: nearest.code1[lane])
+      lane &+= 1
+    }
+    q &+= 1
+  }
+  store8(fit, 0, product0)
+  store8(fit, 8, product1)
+  store8(fit, 16, norm0)
+  store8(fit, 24, norm1)
 }

@@ -36,6 +36,27 @@ import WRVQ
     EncoderTwin(codebook: codebook).check(try Self.encode(rows, codebook), of: rows)
   }
 
+  /// As training makes it: orthogonal, and nothing beyond the dimensions.
+  @Test(arguments: Codebook.WeightRule.allCases) func aLastProductLevelIsTheBest(
+    _ rule: Codebook.WeightRule
+  ) throws {
+    for (seed, bits) in Codebook.Level.weightBitsChoices.enumerated()
+    where rule != .one || seed == 0 {
+      for d in [1, 7, 16, 18] {
+        var codebook = EncoderSample.codebook(dimensions: d, rule: rule, bits: bits)
+        codebook.levels.removeLast(3)
+        codebook.levels[2].clearPadding(dimensions: d)
+        let rows = EncoderSample.rows(37, dimensions: d)
+        EncoderTwin(codebook: codebook).check(try Self.encode(rows, codebook), of: rows)
+      }
+    }
+    var blocks = EncoderSample.blockCodebook()
+    blocks.levels[1].weightRule = rule
+    blocks.levels[1].clearPadding(dimensions: blocks.dimensions)
+    let rows = EncoderSample.rows(3, dimensions: blocks.dimensions)
+    EncoderTwin(codebook: blocks).check(try Self.encode(rows, blocks), of: rows)
+  }
+
   // MARK: Repeatability
 
   @Test func threadsAndNeighboursDoNotChangeARow() throws {

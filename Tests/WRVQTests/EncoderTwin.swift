@@ -121,6 +121,17 @@ extension EncodedVectors {
   }
 }
 
+extension Codebook.Level {
+  /// Takes from the last piece's codewords what is beyond the dimensions.
+  mutating func clearPadding(dimensions: Int) {
+    guard case .product(let pieces, let size) = kind else { return }
+    for i in (pieces - 1) * 16 * size..<codewords.count
+    where (pieces - 1) * size + i % size >= dimensions {
+      codewords[i] = 0
+    }
+  }
+}
+
 /// Random codebooks for tests of encoding.
 enum EncoderSample {
   /// Every kind of level, under one rule and with weights of some bits.

@@ -243,6 +243,16 @@ typedef struct wrvq_kernels
 										const float *WRVQ_NONNULL packed, const float *WRVQ_NONNULL half_norms, ptrdiff_t s,
 										float *WRVQ_NONNULL scratch, uint32_t *WRVQ_NONNULL codes, float *WRVQ_NONNULL scores);
 
+	/*
+	 * A product level on 16 rows side by side, x[d][16]: codes[16][m] = of each
+	 * piece the codeword of codewords[m][16][p] with the largest <x,c> -
+	 * half_norms[m][16], the lower number winning ties; fit[2][16] = the rows'
+	 * products with their codewords, and the squared lengths of these.
+	 */
+	void		(*WRVQ_NONNULL encode_tile) (const float *WRVQ_NONNULL x, ptrdiff_t d, const float *WRVQ_NONNULL codewords,
+											 const float *WRVQ_NONNULL half_norms, ptrdiff_t m, ptrdiff_t p,
+											 uint8_t *WRVQ_NONNULL codes, float *WRVQ_NONNULL fit);
+
 	/* --- an index's codebook --- */
 
 	/* WRVQ_OK, or WRVQ_BAD_SHAPE if the shape is outside its ranges (so that a damaged one is harmless). */
