@@ -106,7 +106,8 @@ extension CodebookTrainer {
         Float(encoded.weights[$0])
       }
       codebook.levels[i].weightBits = bits
-      codebook.levels[i].weights = WeightQuantizer.grid(of: weights, count: 1 << bits)
+      codebook.levels[i].weights = WeightQuantizer.grid(
+        of: weights, count: 1 << bits, kernels)
     }
   }
 
@@ -127,28 +128,17 @@ extension CodebookTrainer {
 }
 
 extension WeightQuantizer {
-  /// The values that lose least when weights are rounded to them: k-means in one dimension, from
-  /// the weights' quantiles.
+  /// The values that lose least when weights are rounded to them.
   ///
   /// - Parameter weights: At least one.
   /// - Returns: `count` halves, ascending.
-  static func grid(of weights: [Float], count: Int) -> [Float] {
-    let sorted = weights.sorted(), n = sorted.count
-    var values = (0..<count).map { sorted[(2 * $0 + 1) * n / (2 * count)] }
-    for _ in 0..<100 {
-      var start = 0
-      let old = values
-      for i in 0..<count {
-        var (end, sum) = (start, 0.0)
-        while end < n && (i + 1 == count || 2 * sorted[end] <= old[i] + old[i + 1]) {
-          sum += Double(sorted[end])
-          end += 1
-        }
-        if end > start { values[i] = Float(sum / Double(end - start)) }
-        start = end
+  static func grid(of weights: [Float], count: Int, _ kernels: Kernels) -> [Float] {
+    [Float](unsafeUninitializedCapacity: count) { grid, initialized in
+      withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 65536) { bins in
+        kernels.training.fit_weights(
+          weights, weights.count, Int32(count), bins.baseAddress!, grid.baseAddress!)
       }
-      if values == old { break }
+      initialized = count
     }
-    return values.map { Float(Float16($0)) }
   }
 }

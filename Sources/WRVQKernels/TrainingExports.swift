@@ -17,7 +17,8 @@ private func fill(_ kernels: UnsafeMutablePointer<wrvq_training_kernels>) {
     trainer_codewords: { trainerCodewords($0, $1) },
     trainer_transform: { trainerTransform($0) },
     trainer_weights: { trainerWeights($0, $1) },
-    trainer_loss: { trainerLoss($0, $1) })
+    trainer_loss: { trainerLoss($0, $1) },
+    fit_weights: { fitWeights($0, $1, $2, $3, $4) })
 }
 
 #if WRVQ_V3
@@ -110,4 +111,12 @@ func trainerWeights(_ opaque: OpaquePointer, _ level: Int32) -> FloatPointer {
 
 @inline(never) func trainerLoss(_ opaque: OpaquePointer, _ level: Int32) -> Double {
   trainer(opaque).pointee.memory.losses[Int(level)]
+}
+
+@inline(never)
+func fitWeights(
+  _ weights: FloatPointer, _ n: Int, _ count: Int32, _ bins: UnsafeMutablePointer<UInt32>,
+  _ grid: MutableFloatPointer
+) {
+  WeightGrid(values: grid, count: Int(count)).fit(weights, n, bins)
 }

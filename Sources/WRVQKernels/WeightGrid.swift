@@ -8,6 +8,8 @@ let weightGridValues = 256
 let weightGridBins = 65536
 /// k-means in one dimension moves little after these.
 private let weightGridIterations = 100
+/// Ratio of the values above the greatest weight.
+private let spareStep: Float = 1.08
 
 /// The values that a level's stored weights can take, ascending, each a half.
 struct WeightGrid {
@@ -31,7 +33,10 @@ struct WeightGrid {
     return low
   }
 
-  /// Fits the values to weights by Lloyd's k-means, from their quantiles.
+  /// Fits the values to weights by Lloyd's k-means.
+  ///
+  /// Of many values some are kept above the greatest weight, for rows that are not in the sample: where
+  /// lengths differ much, a weight that is cut off costs more than all that is lost to rounding.
   ///
   /// - Parameters:
   ///   - weights: `n`, at least one.
@@ -52,14 +57,30 @@ struct WeightGrid {
       last = greater(last, bin)
       i &+= 1
     }
-    begin(n, bins, first)
-    i = 0
-    while i < weightGridIterations && iterate(bins, first, last) { i &+= 1 }
+    let fitted = WeightGrid(values: values, count: count &- spareValues)
+    fitted.fit(n, bins, first, last)
+    i = fitted.count
+    while i < count {
+      values[i] = values[i &- 1] > 0 ? values[i &- 1] * spareStep : values[i &- 1]
+      i &+= 1
+    }
     roundThroughHalves(values, count)
   }
 
-  /// Value `i` becomes the quantile `(i + ½)/count`.
-  private func begin(_ n: Int, _ bins: UnsafePointer<UInt32>, _ first: Int) {
+  private var spareValues: Int { count == weightGridValues ? 16 : 0 }
+
+  /// From the better one of two beginnings: k-means goes to the nearest optimum only.
+  private func fit(_ n: Int, _ bins: UnsafePointer<UInt32>, _ first: Int, _ last: Int) {
+    beginEvenly(n, bins, first)
+    let even = settle(bins, first, last)
+    beginWidely(bins, first, last)
+    if settle(bins, first, last) < even { return }
+    beginEvenly(n, bins, first)
+    _ = settle(bins, first, last)
+  }
+
+  /// Value `i` becomes the quantile `(i + ½)/count`: right where there are few different weights.
+  private func beginEvenly(_ n: Int, _ bins: UnsafePointer<UInt32>, _ first: Int) {
     var bin = first
     var below = 0
     var i = 0
@@ -72,6 +93,66 @@ struct WeightGrid {
       values[i] = value(ofBin: bin)
       i &+= 1
     }
+  }
+
+  /// Values as dense as the third root of the weights' density, which is the optimum for many
+  /// values (Panter and Dite, 1951): the few great weights, which would cost most, get their share.
+  private func beginWidely(_ bins: UnsafePointer<UInt32>, _ first: Int, _ last: Int) {
+    var total: Float = 0
+    var bin = first
+    while bin <= last {
+      let next = self.bin(after: bin, bins, last)
+      total += share(bins[bin], bin, next, last)
+      bin = next
+    }
+    var below: Float = 0
+    bin = first
+    var i = 0
+    while i < count {
+      let position = (Float(i) + 0.5) / Float(count) * total
+      var next = self.bin(after: bin, bins, last), here = share(bins[bin], bin, next, last)
+      while bin < last && below + here <= position {
+        below += here
+        bin = next
+        next = self.bin(after: bin, bins, last)
+        here = share(bins[bin], bin, next, last)
+      }
+      // Values between two weights far apart stay there: others will come between them.
+      let part = here > 0 ? (position - below) / here : 0
+      let value = value(ofBin: bin)
+      values[i] = value + part * (self.value(ofBin: lesser(next, last)) - value)
+      i &+= 1
+    }
+  }
+
+  private func bin(after bin: Int, _ bins: UnsafePointer<UInt32>, _ last: Int) -> Int {
+    var next = bin &+ 1
+    while next <= last && bins[next] == 0 { next &+= 1 }
+    return next
+  }
+
+  /// `∛(rows · width²)` of a bin and the empty ones after it.
+  private func share(_ rows: UInt32, _ bin: Int, _ next: Int, _ last: Int) -> Float {
+    let width = value(ofBin: lesser(next, last)) - value(ofBin: bin)
+    return cubeRoot(Float(rows) * width * width)
+  }
+
+  /// k-means to its end.
+  ///
+  /// - Returns: The sum of the squared errors.
+  private func settle(_ bins: UnsafePointer<UInt32>, _ first: Int, _ last: Int) -> Double {
+    var i = 0
+    while i < weightGridIterations && iterate(bins, first, last) { i &+= 1 }
+    var error = 0.0
+    var bin = first
+    while bin <= last {
+      if bins[bin] > 0 {
+        let difference = Double(value(ofBin: bin) - nearest(value(ofBin: bin)))
+        error += Double(bins[bin]) * difference * difference
+      }
+      bin &+= 1
+    }
+    return error
   }
 
   /// Moves every value to the mean of the weights that it is next to.
@@ -111,4 +192,17 @@ struct WeightGrid {
     let bits = UInt16(truncatingIfNeeded: bin)
     return floatFromHalf(bits & 0x8000 != 0 ? bits & 0x7fff : ~bits)
   }
+}
+
+/// By Newton's method, for 0 and what halves can be squares of.
+private func cubeRoot(_ x: Float) -> Float {
+  if !(x > 1e-30) { return 0 }
+  // A third of the exponent, by bits, is within some percent.
+  var root = Float(bitPattern: x.bitPattern / 3 &+ 0x2a51_4067)
+  var i = 0
+  while i < 3 {
+    root -= (root - x / (root * root)) * (1.0 / 3.0)
+    i &+= 1
+  }
+  return root
 }

@@ -64,6 +64,15 @@ typedef struct wrvq_training_kernels
 	const float *WRVQ_NONNULL (*WRVQ_NONNULL trainer_weights) (const wrvq_trainer *WRVQ_NONNULL trainer, int32_t level);
 	/* Quantization loss on the sample after the level: mean squared length of the residual. */
 	double		(*WRVQ_NONNULL trainer_loss) (const wrvq_trainer *WRVQ_NONNULL trainer, int32_t level);
+
+	/* --- the same step alone, for who trains otherwise --- */
+
+	/*
+	 * grid[count] = values, ascending, that weights[n] (n >= 1) can be rounded
+	 * to, each a half; count: 2 to 256.  bins: 65,536 numbers of scratch.
+	 */
+	void		(*WRVQ_NONNULL fit_weights) (const float *WRVQ_NONNULL weights, ptrdiff_t n, int32_t count, uint32_t *WRVQ_NONNULL bins,
+											 float *WRVQ_NONNULL grid);
 } wrvq_training_kernels;
 
 void		wrvq_training_base(wrvq_training_kernels *WRVQ_NONNULL kernels);
