@@ -10,7 +10,7 @@ import CWRVQKernels
 /// codewords, level by level, by those that leave the least, and held-out rows judge.
 struct AdamTrainer {
   /// Rows of a linear refit, at most; their residuals are kept.
-  private static let refitRows = 49152
+  private static let refitRows = 32768
   private static let validationRows = 4096
   /// Looks at the held-out rows without a gain of a thousandth, after which training ends.
   private static let patience = 3

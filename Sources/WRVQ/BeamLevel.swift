@@ -94,23 +94,33 @@ struct BeamLevel: Sendable {
   ) {
     let length = weightRule == .norm ? square.squareRoot() : 1
     var threshold = score(ofGain: square - best[width - 1].loss, length)
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: n) { memory in
+      let scores = memory.baseAddress!
+      rate(products, first, n, length, scores)
+      for c in 0..<n where scores[c] > threshold {
+        let candidate = Candidate(
+          loss: square - gain(ofScore: scores[c], length), parent: Int32(path),
+          code: Int32(first + c), product: products[c])
+        var i = width - 1
+        while i > 0 && candidate.loss < best[i - 1].loss {
+          best[i] = best[i - 1]
+          i -= 1
+        }
+        best[i] = candidate
+        threshold = score(ofGain: square - best[width - 1].loss, length)
+      }
+    }
+  }
+
+  /// The scores of `n` codewords; by itself, so that it becomes a loop over vectors.
+  private func rate(
+    _ products: UnsafePointer<Float>, _ first: Int, _ n: Int, _ length: Float,
+    _ scores: UnsafeMutablePointer<Float>
+  ) {
     factors.withUnsafeBufferPointer { factors in
       penalties.withUnsafeBufferPointer { penalties in
         let factors = factors.baseAddress! + first, penalties = penalties.baseAddress! + first
-        for c in 0..<n {
-          let score = products[c] * factors[c] - length * penalties[c]
-          if !(score > threshold) { continue }
-          let candidate = Candidate(
-            loss: square - gain(ofScore: score, length), parent: Int32(path),
-            code: Int32(first + c), product: products[c])
-          var i = width - 1
-          while i > 0 && candidate.loss < best[i - 1].loss {
-            best[i] = best[i - 1]
-            i -= 1
-          }
-          best[i] = candidate
-          threshold = self.score(ofGain: square - best[width - 1].loss, length)
-        }
+        for c in 0..<n { scores[c] = products[c] * factors[c] - length * penalties[c] }
       }
     }
   }

@@ -35,8 +35,10 @@ struct WeightRefit: Sendable {
           directions[level].fill(
             step.codes + row * width * step.codesPerPath, width, vectors + level * width * d)
         }
+        var gram: [Double]?
         for i in 0..<width {
-          refit(beam, row * width + i, rows + row * d, vectors + i * d, stride: width * d, rest)
+          refit(
+            beam, row * width + i, rows + row * d, vectors + i * d, stride: width * d, rest, &gram)
         }
       }
     }
@@ -45,9 +47,10 @@ struct WeightRefit: Sendable {
   /// - Parameters:
   ///   - vectors: The path's directions, one a level, every `stride` floats.
   ///   - rest: Scratch, `[dimensions]`.
+  ///   - gram: Of the row's first path, where that is done: most of their codes are the same.
   private func refit(
     _ beam: Beam, _ path: Int, _ row: UnsafePointer<Float>, _ vectors: UnsafePointer<Float>,
-    stride: Int, _ rest: UnsafeMutablePointer<Float>
+    stride: Int, _ rest: UnsafeMutablePointer<Float>, _ gram: inout [Double]?
   ) {
     let d = dimensions
     rest.update(from: row, count: d)
@@ -56,13 +59,17 @@ struct WeightRefit: Sendable {
     }
     let n = free.count
     var system = LeastSquares(n)
+    let known = gram == nil ? [] : free.map { hasCodesOfFirst(beam.steps[$0], path, beam.width) }
     for i in 0..<n {
       let v = vectors + free[i] * stride
       system.right[i] = kernels.inner_product(v, rest, d)
       for j in 0...i {
-        system.gram[i * n + j] = kernels.inner_product(v, vectors + free[j] * stride, d)
+        system.gram[i * n + j] =
+          gram != nil && known[i] && known[j]
+          ? gram![i * n + j] : kernels.inner_product(v, vectors + free[j] * stride, d)
       }
     }
+    if gram == nil { gram = system.gram }
     let old = free.map { Double(beam.steps[$0].weights[path]) }
     let square = kernels.inner_product(rest, rest, d)
     let new = system.solve { Double(quantizers[free[$0]].stored(Float($1))) }
@@ -71,6 +78,14 @@ struct WeightRefit: Sendable {
     guard loss < square + system.value(old) - 1e-7 * square else { return }
     for i in 0..<n { beam.steps[free[i]].weights[path] = Float16(new[i]) }
     beam.losses[path] = Float(max(0, loss))
+  }
+
+  /// Has a path the same codes as the first one of its row?
+  private func hasCodesOfFirst(_ step: Beam.Step, _ path: Int, _ width: Int) -> Bool {
+    let size = step.codesPerPath, first = path / width * width
+    return (0..<size).allSatisfy {
+      step.codes[path * size + $0] == step.codes[first * size + $0]
+    }
   }
 
   private func subtract(
