@@ -94,6 +94,34 @@ import WRVQ
     #expect(try Self.train(other, 6, configuration) == expected)
   }
 
+  // MARK: Odd samples
+
+  /// Duplicates, constant dimensions, zeros, fewer rows than codewords, seven dimensions for pieces of
+  /// four: each gives a codebook that encodes them, and others.
+  @Test(arguments: [16, 8, 2], Codebook.Metric.allCases)
+  func oddSamplesMakeCodebooksToo(_ bits: Int, _ metric: Codebook.Metric) throws {
+    let constant = (0..<150).flatMap { row -> [Float] in
+      [1, Float(row % 7), 0, 0, Float(row % 5), 0, 2]
+    }
+    let zeros = [Float](repeating: 0, count: 7 * 40)
+    let others = SeededVectors.clustered(20, 7)
+    for sample in [
+      SeededVectors.repeated([3, 1, 0, 0, 2, 0, 1], 60), constant, constant + zeros, zeros,
+      Array(constant.prefix(7)), Array(constant.prefix(21)),
+    ] where metric != .cosine || sample != zeros {
+      var configuration = try Self.configuration("flat:9,flat:9,product:4", metric)
+      configuration.weightBits = bits
+      let codebook = try Self.train(sample, 7, configuration)
+      try codebook.validate()
+      #expect(codebook.loss.allSatisfy { $0.isFinite })
+      for rows in [sample, others] {
+        let encoded = try Codebook.Encoder(codebook).encode(rows)
+        #expect(encoded.weights.allSatisfy(\.isFinite) && encoded.loss.allSatisfy(\.isFinite))
+        #expect(try Codebook.Decoder(codebook).decode(encoded).allSatisfy(\.isFinite))
+      }
+    }
+  }
+
   // MARK: Errors
 
   @Test(arguments: [Float.nan, .infinity, -.infinity])
