@@ -108,7 +108,7 @@ extension EvaluationReport {
 extension EvaluationReport.Comparison {
   fileprivate var text: String {
     let head = "levels \(levels), weights of \(weightBits) bits"
-    let parts = ["\(head)\n\n\(sizeTable)", "\(recallTable)", "\(lossTable)"]
+    let parts = ["\(head)\n\n\(sizeTable)", "\(recallTable)"] + lossTables
     return (parts + (notes.isEmpty ? [] : [notes.joined(separator: "\n")]))
       .joined(separator: "\n\n")
   }
@@ -145,18 +145,27 @@ extension EvaluationReport.Comparison {
     return table
   }
 
-  /// The loss after each level, of the quantizers that have levels.
-  private var lossTable: TextTable {
+  /// The losses after each level of the quantizers that have levels, of a vector and of a dimension.
+  private var lossTables: [String] {
+    [
+      "\(lossTable("levels", "%.5f", \.losses))",
+      "\(lossTable("levels, a dimension", "%.7f", \.lossesPerDimension))",
+    ]
+  }
+
+  private func lossTable(
+    _ title: String, _ format: String, _ losses: (EvaluationReport.Quantizer) -> [Double]
+  ) -> TextTable {
     let columns = quantizers.filter { $0.losses.count > 1 || $0.equal == nil }
     var table = TextTable(
-      header: ["levels"]
+      header: [title]
         + columns.map { $0.equal == nil ? $0.quantizer : "\($0.quantizer) \($0.codes)" })
     for level in 0..<(columns.map(\.losses.count).max() ?? 0) {
       table.append(
         ["\(level + 1)"]
           + columns.map { column in
-            column.losses.indices.contains(level)
-              ? String(format: "%.5f", column.losses[level]) : "–"
+            let values = losses(column)
+            return values.indices.contains(level) ? String(format: format, values[level]) : "–"
           })
     }
     return table
