@@ -20,9 +20,12 @@ extension CodebookTrainer {
       codebook = Codebook(
         dimensions: d, metric: configuration.metric, levels: saved.levels.map(\.level))
     } else {
+      // Weights are rounded once all is trained: the values that suit them now would not then.
+      var exact = configuration
+      exact.weightBits = 16
       codebook = try linear(
-        trainingRows(sample, dimensions: d, configuration), dimensions: d, scale: 1,
-        configuration, progress, kernels)
+        trainingRows(sample, dimensions: d, configuration), dimensions: d, scale: 1, exact,
+        progress, kernels)
     }
     let (rows, scale) = try prepared(sample, dimensions: d, configuration.metric)
     codebook.scale = scale
