@@ -156,6 +156,52 @@ assignment_is_nearest(void)
 	return release_guarded();
 }
 
+/* A product level on 16 rows at once chooses what a plain loop chooses, the last piece reaching beyond the dimensions. */
+static bool
+tile_is_nearest(void)
+{
+	enum
+	{
+		m = 5,
+		p = 4,
+		d = 18
+	};
+	uint32_t state = 5;
+	float	*x = random_rows(16 * d, &state), *codewords = random_rows(m * 16 * p, &state);
+	float	*half_norms = GUARDED(float, m * 16), *fit = GUARDED(float, 2 * 16);
+	uint8_t *codes = GUARDED(uint8_t, 16 * m);
+
+	for (int i = 0; i < m * 16 * p; i++)
+		if (i / (16 * p) * p + i % p >= d)
+			codewords[i] = 0;
+	for (int i = 0; i < m * 16; i++)
+	{
+		half_norms[i] = 0;
+		for (int k = 0; k < p; k++)
+			half_norms[i] += codewords[i * p + k] * codewords[i * p + k] / 2;
+	}
+	KERNEL(encode_tile)(x, d, codewords, half_norms, m, p, codes, fit);
+	for (int row = 0; row < 16; row++)
+		for (int piece = 0; piece < m; piece++)
+		{
+			double best = -INFINITY, chosen = 0;
+
+			for (int code = 0; code < 16; code++)
+			{
+				const float *codeword = codewords + (piece * 16 + code) * p;
+				double		 score = -half_norms[piece * 16 + code];
+
+				for (int k = 0; k < p && piece * p + k < d; k++)
+					score += (double) x[(piece * p + k) * 16 + row] * codeword[k];
+				best = fmax(best, score);
+				if (code == codes[row * m + piece])
+					chosen = score;
+			}
+			EXPECT(is_close(chosen, best, p));
+		}
+	return release_guarded();
+}
+
 /* Every half but the NaNs survives the way to a float and back, at every tail length. */
 static bool
 halves_survive(void)
@@ -222,8 +268,10 @@ check_level(const char *level)
 	report(distances_agree(), level, "distances agree with double precision at every length");
 	report(halves_survive(), level, "halves survive the way to floats and back");
 	report(assignment_is_nearest(), level, "assign finds the nearest codeword");
+	report(tile_is_nearest(), level, "encode_tile finds the nearest codewords of every piece");
 	report(bad_shapes_are_refused(), level, "shape_check refuses bad shapes");
 	report(training_reduces_loss() && release_guarded(), level, "training reduces the loss from level to level");
+	report(weights_are_fitted(), level, "fit_weights gives ascending values");
 	report(rows_are_encoded(), level, "rows are encoded as well as training promises, alone as in a batch");
 	report(blocks_keep_entries(), level, "blocks keep entries");
 	report(calibration_finds_neighbours(), level, "calibration finds the true neighbours");

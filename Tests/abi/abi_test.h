@@ -76,6 +76,7 @@ typedef struct Trained
 
 extern bool train(const wrvq_shape *shape, int n, Trained *trained);
 extern bool training_reduces_loss(void);
+extern bool weights_are_fitted(void);
 
 /* ---------- abi_index.c, abi_query.c ---------- */
 

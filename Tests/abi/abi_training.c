@@ -104,3 +104,25 @@ training_reduces_loss(void)
 	}
 	return true;
 }
+
+bool
+weights_are_fitted(void)
+{
+	enum
+	{
+		n = 501
+	};
+	uint32_t  state = 4;
+	float	 *weights = random_rows(n, &state);
+	uint32_t *bins = GUARDED(uint32_t, 65536);
+
+	for (int count = 2; count <= 256; count *= 2)
+	{
+		float *grid = GUARDED(float, count);
+
+		TRAINING(fit_weights)(weights, n, count, bins, grid);
+		for (int i = 0; i < count; i++)
+			EXPECT(isfinite(grid[i]) && (i == 0 || grid[i] >= grid[i - 1]));
+	}
+	return release_guarded();
+}
