@@ -63,6 +63,7 @@ typedef struct Neighbours
 	uint64			*rows;							 /* [queries][WRVQ_CALIBRATION_NEIGHBOURS] */
 	int				 count;							 /* of all */
 	float			*shares[lengthof(temperatures)]; /* [count] that lists before a neighbour's have, ascending */
+	float			*list_shares;					 /* [lists] scratch */
 } Neighbours;
 
 static void
@@ -206,14 +207,12 @@ begin_query(Neighbours *all, int i)
 	return (wrvq_query *) all->arena;
 }
 
-/* Looks up where the lists of every query's neighbours stand. */
 static Neighbours *
-find_neighbours(WrvqCalibration *calibration)
+begin_neighbours(WrvqCalibration *calibration)
 {
 	const WrvqCodebook *codebook = calibration->codebook;
 	Neighbours		   *all = palloc0(sizeof(Neighbours));
 	int					queries = Max(1, calibration->queries);
-	float			   *shares = palloc(sizeof(float) * codebook->view.shape.levels[0].codeword_count);
 	int64				bytes;
 
 	all->calibration = calibration;
@@ -224,27 +223,37 @@ find_neighbours(WrvqCalibration *calibration)
 	all->rows = palloc(sizeof(uint64) * WRVQ_CALIBRATION_NEIGHBOURS * queries);
 	for (int t = 0; t < lengthof(temperatures); t++)
 		all->shares[t] = palloc(sizeof(float) * WRVQ_CALIBRATION_NEIGHBOURS * queries);
-	for (int i = 0; i < calibration->queries; i++)
-	{
-		uint32		ranks[WRVQ_CALIBRATION_NEIGHBOURS];
-		wrvq_query *query = begin_query(all, i);
-
-		SWIFT(all->counts[i] =
-				  wrvq_kernel.calibration_ranks(&codebook->view, calibration->queries, calibration->state, i, query,
-												ranks, all->rows + i * WRVQ_CALIBRATION_NEIGHBOURS));
-		SWIFT(wrvq_kernel.query_sort_lists(query));
-		for (int t = 0; t < lengthof(temperatures); t++)
-		{
-			SWIFT(wrvq_kernel.query_shares(query, temperatures[t], shares));
-			for (int j = 0; j < all->counts[i]; j++)
-				all->shares[t][all->count + j] = shares[ranks[j]];
-		}
-		all->count += all->counts[i];
-	}
-	for (int t = 0; t < lengthof(temperatures); t++)
-		qsort(all->shares[t], all->count, sizeof(float), compare_floats);
-	pfree(shares);
+	all->list_shares = palloc(sizeof(float) * codebook->view.shape.levels[0].codeword_count);
 	return all;
+}
+
+/* Looks up where the lists of a query's neighbours stand at temperatures from first to last. */
+static void
+add_query_shares(Neighbours *all, int i, int first, int last)
+{
+	WrvqCalibration	   *calibration = all->calibration;
+	const WrvqCodebook *codebook = calibration->codebook;
+	uint32				ranks[WRVQ_CALIBRATION_NEIGHBOURS];
+	wrvq_query		   *query = begin_query(all, i);
+
+	SWIFT(all->counts[i] = wrvq_kernel.calibration_ranks(&codebook->view, calibration->queries, calibration->state, i,
+														 query, ranks, all->rows + i * WRVQ_CALIBRATION_NEIGHBOURS));
+	SWIFT(wrvq_kernel.query_sort_lists(query));
+	for (int t = first; t <= last; t++)
+	{
+		SWIFT(wrvq_kernel.query_shares(query, temperatures[t], all->list_shares));
+		for (int j = 0; j < all->counts[i]; j++)
+			all->shares[t][all->count + j] = all->list_shares[ranks[j]];
+	}
+	all->count += all->counts[i];
+}
+
+/* Sorts the shares at temperatures from first to last. */
+static void
+sort_shares(Neighbours *all, int first, int last)
+{
+	for (int t = first; t <= last; t++)
+		qsort(all->shares[t], all->count, sizeof(float), compare_floats);
 }
 
 /* The share that finds this part of the neighbours. */
@@ -297,12 +306,19 @@ mean_probes(Neighbours *all, const float *at_temperatures, const float *shares, 
 	}
 }
 
+/* Tries all temperatures out, with some of the queries. */
 static int
 choose_temperature(Neighbours *all)
 {
 	float  shares[lengthof(temperatures)];
 	double costs[lengthof(temperatures)], best = INFINITY;
-	int	   chosen = 0;
+	int	   chosen = 0, queries = Min(all->calibration->queries, TRIAL_QUERIES);
+
+	for (int i = 0; i < queries; i++)
+		add_query_shares(all, trial_query(all->calibration, i, queries), 0, lengthof(temperatures) - 1);
+	sort_shares(all, 0, lengthof(temperatures) - 1);
+	if (all->count == 0)
+		return 0;
 
 	for (int t = 0; t < lengthof(temperatures); t++)
 		shares[t] = share_for(all, t, list_recall(wrvq_curve_recalls[POINT_FOR_TEMPERATURE]));
@@ -362,15 +378,19 @@ measure_depths(Neighbours *all, Relation index, WrvqMetaData *meta)
 void
 WrvqEndCalibration(WrvqCalibration *calibration, Relation index, WrvqMetaData *meta)
 {
-	Neighbours *all = find_neighbours(calibration);
+	Neighbours *all = begin_neighbours(calibration);
 	float		shares[WRVQ_CURVE_POINTS], at_temperatures[WRVQ_CURVE_POINTS];
 	double		lists[WRVQ_CURVE_POINTS];
 	int			temperature;
 
 	meta->measured = 0;
+	temperature = choose_temperature(all);
+	all->count = 0;
+	for (int i = 0; i < calibration->queries; i++)
+		add_query_shares(all, i, temperature, temperature);
 	if (all->count == 0)
 		return;
-	temperature = choose_temperature(all);
+	sort_shares(all, temperature, temperature);
 	meta->temperature = temperatures[temperature];
 	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
 	{

@@ -9,8 +9,8 @@
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 
-/* k-means iterations a level: the loss gains less than 1 % from more */
-#define TRAINING_ITERATIONS 4
+/* k-means iterations a level: a fourth gains 1 % of the loss, and finds nothing in fewer entries */
+#define TRAINING_ITERATIONS 3
 
 /* the same rows and options give the same codebook */
 #define TRAINING_SEED 1

@@ -217,7 +217,9 @@ extension Trainer {
 
   /// One iteration of k-means for each of some pieces.
   func trainPieces(_ start: Int, _ end: Int, _ lane: MutableFloatPointer) {
-    let step = greater(1, rows / pieceRows)
+    // The last iterations settle on many rows what the first ones have found on a few.
+    let part = iteration &+ 2 < pieceIterations ? 4 : 1
+    let step = greater(1, rows / (pieceRows / part))
     var q = start
     while q < end {
       let piece = piece(q), offset = q &* piece.stride &* 16
