@@ -49,7 +49,7 @@ private struct EncoderScratch {
     codes = UnsafeMutableRawPointer(floats(n)).assumingMemoryBound(to: UInt32.self)
     factors = floats(n &* shape.pointee.levelCount)
     pieceCodes = UnsafeMutableRawPointer(floats(pieces)).assumingMemoryBound(to: UInt8.self)
-    groups = GroupScratch(shape, n, p.assumingMemoryBound(to: Float.self))
+    groups = GroupScratch(lists: listCount(shape), n, p.assumingMemoryBound(to: Float.self))
     _ = floats(groups.floats)
     bytes = p - memory
   }

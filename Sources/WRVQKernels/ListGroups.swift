@@ -210,8 +210,8 @@ struct GroupScratch {
   let members: UnsafeMutablePointer<UInt32>  // n × compared: rows by group
   let floats: Int
 
-  init(_ shape: UnsafePointer<wrvq_shape>, _ n: Int, _ memory: MutableFloatPointer) {
-    let lists = listCount(shape), compared = comparedGroups(lists)
+  init(lists: Int, _ n: Int, _ memory: MutableFloatPointer) {
+    let compared = comparedGroups(lists)
     let groups = compared == 0 ? 0 : ceil16(groupCount(lists))
     var p = UnsafeMutableRawPointer(memory)
     func words(_ count: Int) -> UnsafeMutableRawPointer {
@@ -246,13 +246,7 @@ func assignByGroups(
   let compared = comparedGroups(count)
   batchWithHalves(
     x, d, n, d, codebook.pointee.list_groups, groups, panel, products, s.scores, ceil16(groups))
-  var row = 0
-  while row < n {
-    chooseGroups(
-      s.scores + row &* ceil16(groups), codebook.pointee.group_half_norms, groups, compared, s.keys,
-      s.chosen + row &* compared)
-    row &+= 1
-  }
+  chooseGroups(codebook.pointee.group_half_norms, n, groups, compared, s)
   let best = BestLanes(products + (16 &* n &+ 64), n, lists, scores)
   best.begin()
   let packed = HalfPointer(wrvq_codebook_level(codebook, 0))
@@ -276,7 +270,80 @@ func assignByGroups(
   }
 }
 
-/// The best groups of a row, in order of number.
+/// `assignByGroups` while codewords are trained: packed as floats, as are the groups' means.
+///
+/// - Parameters:
+///   - s: Of `n` rows.
+///   - products: `16·n + 16` floats.
+func assignByGroups(
+  _ x: FloatPointer, _ n: Int, _ d: Int, _ packed: FloatPointer, _ halfNorms: FloatPointer,
+  _ count: Int, _ means: FloatPointer, _ meanHalfNorms: FloatPointer, _ s: GroupScratch,
+  _ products: MutableFloatPointer,
+  _ codes: UnsafeMutablePointer<UInt32>, _ scores: MutableFloatPointer
+) {
+  let groups = groupCount(count), compared = comparedGroups(count)
+  innerProducts(x, n, d, means, groups, s.scores)
+  chooseGroups(meanHalfNorms, n, groups, compared, s)
+  sortByGroup(s, n, groups, compared)
+  let best = BestLanes(products + 16 &* n, n, codes, scores)
+  best.begin()
+  var g = 0
+  while g < groups {
+    let members = s.members + Int(s.starts[g])
+    let size = Int(s.starts[g &+ 1] &- s.starts[g])
+    if size > 0 {
+      panelProducts(x, d, size, d, packed + 16 &* g &* d, products, 16, rows: members)
+      best.update(products, halfNorms + 16 &* g, 16 &* g, size, rows: members)
+    }
+    g &+= 1
+  }
+}
+
+/// The means of every sixteen codewords in sequence, packed.
+///
+/// - Parameters:
+///   - packed: `[ceil(count/16)][d][16]`.
+///   - unit: Are codewords ranked by the inner product alone?
+///   - means: Output, `[ceil(groups/16)][d][16]`.
+///   - halfNorms: Output, `ceil16(groups)`, +∞ in the padding.
+func averageGroups(
+  _ packed: FloatPointer, _ count: Int, _ d: Int, unit: Bool, _ means: MutableFloatPointer,
+  _ halfNorms: MutableFloatPointer
+) {
+  let groups = groupCount(count)
+  var g = 0
+  while g < ceil16(groups) {
+    let panel = packed + 16 &* g &* d, out = means + ((g &>> 4) &* d &* 16 &+ (g & 15))
+    let size = g < groups ? lesser(16, count &- 16 &* g) : 0
+    var square: Float = 0
+    var i = 0
+    while i < d {
+      // The padding of a panel is zero.
+      let sum =
+        size > 0 ? horizontalSum(load8(panel, 16 &* i) + load8(panel, 16 &* i &+ 8)) : 0
+      let mean = size > 0 ? sum / Float(size) : 0
+      out[16 &* i] = mean
+      square += mean * mean
+      i &+= 1
+    }
+    halfNorms[g] = g >= groups ? .infinity : (unit ? 0 : 0.5 * square)
+    g &+= 1
+  }
+}
+
+/// The best groups of every row, in order of number.
+private func chooseGroups(
+  _ halfNorms: FloatPointer, _ n: Int, _ groups: Int, _ compared: Int, _ s: GroupScratch
+) {
+  var row = 0
+  while row < n {
+    chooseGroups(
+      s.scores + row &* ceil16(groups), halfNorms, groups, compared, s.keys,
+      s.chosen + row &* compared)
+    row &+= 1
+  }
+}
+
 @inline(__always)
 private func chooseGroups(
   _ products: FloatPointer, _ halfNorms: FloatPointer, _ groups: Int, _ compared: Int,

@@ -52,7 +52,9 @@ extension Trainer {
 
   mutating func advanceFlat() {
     switch step {
-    case .seed: beginSettle()
+    case .seed:
+      orderSeeds()
+      beginSettle()
     case .settle: beginAssign()
     case .assign:
       if !flat.isFinal {
@@ -82,7 +84,29 @@ extension Trainer {
     begin(.settle, items: flat.isFine ? flat.groupCount : panels)
   }
 
+  /// Sixteen codewords in sequence are then near each other, and stay so while they are trained.
+  private func orderSeeds() {
+    if !isByGroups { return }
+    let count = flat.codewordCount
+    guard let order = orderLists(FloatPointer(target), count, d, memory.lanes) else { return }
+    copy(target, count &* d, to: memory.packed)
+    var c = 0
+    while c < count {
+      copy(memory.packed + Int(order[c]) &* d, d, to: target + c &* d)
+      c &+= 1
+    }
+  }
+
+  private var isByGroups: Bool {
+    !flat.isCoarse && !flat.isFine && isGrouped(flat.codewordCount)
+  }
+
   private mutating func beginAssign() {
+    if isByGroups {
+      averageGroups(
+        memory.packed, flat.codewordCount, d, unit: isProjection, memory.groupMeans,
+        memory.groupHalfNorms)
+    }
     flat.isFinal = iteration == flat.iterations
     flat.stride = flat.isFine || flat.isFinal ? 1 : sampleStride()
     flat.phase = iteration % flat.stride
@@ -157,15 +181,27 @@ extension Trainer {
       if flat.isFine {
         n = assignInGroup(position, n, lane)
       } else {
-        let x = gather(position, n, lane)
-        assign(
-          x, n, d, memory.packed, memory.halfNorms, flat.codewordCount,
-          lane + memory.chunkRows &* d, memory.codes + position, memory.scores + position)
+        assignRows(at: position, n, lane)
       }
       if weighs { weighRows(position, position &+ n) }
       if subtracts { subtractCodewords(position, position &+ n) }
       position &+= n
     }
+  }
+
+  private func assignRows(at position: Int, _ n: Int, _ lane: MutableFloatPointer) {
+    let x = gather(position, n, lane), scratch = lane + memory.chunkRows &* d
+    let codes = memory.codes + position, scores = memory.scores + position
+    if !isByGroups {
+      assign(
+        x, n, d, memory.packed, memory.halfNorms, flat.codewordCount, scratch, codes, scores)
+      return
+    }
+    let groups = GroupScratch(
+      lists: flat.codewordCount, n, lane + ceil16(memory.chunkRows &* (d &+ 34)))
+    assignByGroups(
+      x, n, d, memory.packed, memory.halfNorms, flat.codewordCount, memory.groupMeans,
+      memory.groupHalfNorms, groups, scratch, codes, scores)
   }
 
   /// The rows at `n` positions, in one piece.

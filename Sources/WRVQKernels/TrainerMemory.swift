@@ -57,6 +57,9 @@ struct TrainerMemory {
   let packed: MutableFloatPointer
   let halfNorms: MutableFloatPointer
   let squaredNorms: MutableFloatPointer
+  /// Means of every sixteen codewords in sequence, where there are many (ListGroups.swift).
+  let groupMeans: MutableFloatPointer
+  let groupHalfNorms: MutableFloatPointer
   let starts: UnsafeMutablePointer<UInt32>
   let chosen: UnsafeMutablePointer<UInt32>
   let groupOrder: UnsafeMutablePointer<UInt32>
@@ -95,7 +98,7 @@ struct TrainerMemory {
     order = arena.take(n, of: UInt32.self)
     tail = arena.take(16 &* d, of: Float.self)
 
-    var largest = 1, pieces = 0, pieceDimensions = 0
+    var largest = 1, largestGrouped = 0, pieces = 0, pieceDimensions = 0
     var tree = false
     var i = 0
     while i < levels {
@@ -106,12 +109,17 @@ struct TrainerMemory {
       } else {
         largest = greater(largest, l.count)
         tree = tree || l.count > treeThreshold
+        if isGrouped(l.count) { largestGrouped = greater(largestGrouped, l.count) }
       }
       i &+= 1
     }
 
     chunkRows = greater(12, lesser(96, 98304 / d / 6 &* 6))
-    let rowFloats = chunkRows &* (d &+ 34), tileFloats = 32 &* d
+    let listScratch = GroupScratch(
+      lists: largestGrouped, chunkRows,
+      UnsafeMutableRawPointer(bitPattern: 64)!
+        .assumingMemoryBound(to: Float.self))
+    let rowFloats = ceil16(chunkRows &* (d &+ 34)) &+ listScratch.floats, tileFloats = 32 &* d
     let pieceFloats = pieceScratchFloats(pieces, pieceDimensions)
     laneFloats = ceil16(
       greater(
@@ -125,6 +133,8 @@ struct TrainerMemory {
     packed = arena.take(panelCount &* 16 &* d, of: Float.self)
     halfNorms = arena.take(panelCount &* 16, of: Float.self)
     squaredNorms = arena.take(largest, of: Float.self)
+    groupMeans = arena.take(ceil16(groupCount(largestGrouped)) &* d, of: Float.self)
+    groupHalfNorms = arena.take(ceil16(groupCount(largestGrouped)), of: Float.self)
     starts = arena.take(greater(largest, groups) &+ 1, of: UInt32.self)
     chosen = arena.take(largest, of: UInt32.self)
     groupOrder = arena.take(tree ? n : 0, of: UInt32.self)
@@ -149,6 +159,11 @@ struct TrainerMemory {
     axisOrder = arena.take(b, of: UInt32.self)
     arena.rewind(to: greater(flatEnd, arena.bytes))
   }
+}
+
+/// Do rows look for their codeword among so many by groups of sixteen?
+func isGrouped(_ codewords: Int) -> Bool {
+  codewords <= treeThreshold && comparedGroups(codewords) > 0
 }
 
 /// Where a level's codewords begin behind those of the levels before.

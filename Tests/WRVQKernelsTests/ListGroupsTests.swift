@@ -132,4 +132,23 @@ import Testing
     let (encoded, _) = codebook.encode(codebook.prepare(codebook.vectors(20, seed: 62)))
     #expect(encoded.allSatisfy { $0.list == encoded[0].list && Int($0.list) < codebook.lists })
   }
+
+  /// Rows that are trained on look for their codewords by groups as well.
+  @Test(arguments: KernelLevel.available)
+  func trainingMissesFewNearestCodewords(_ level: KernelLevel) {
+    let d = 9, count = 600, rows = 3000
+    let sample = SeededVectors.clustered(rows, d)
+    let trained = TrainedSample(
+      level, sample, dimensions: d, levels: [.flat(count, WRVQ_WEIGHT_ONE)])
+    func row(_ values: [Float], _ i: Int) -> [Double] {
+      values[i * d..<(i + 1) * d].map { Double($0) }
+    }
+    let codewords = (0..<count).map { row(trained.codewords[0], $0) }
+    let nearest = (0..<rows).reduce(0.0) { total, i in
+      let x = row(sample, i)
+      return total + codewords.map { dot(sum(x, -1, $0), sum(x, -1, $0)) }.min()!
+    }
+    let ratio = trained.losses[0] / (nearest / Double(rows))
+    #expect(ratio > 0.999 && ratio < 1.03, "\(ratio)")
+  }
 }

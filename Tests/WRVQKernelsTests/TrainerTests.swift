@@ -38,6 +38,9 @@ struct TrainingCase: Sendable, CustomStringConvertible {
       description: "blocks of eight, pieces across them", rows: 150, dimensions: 19, block: 8,
       levels: [.flat(4, one), .product(pieces: 7, dimensions: 3, projection)]),
     .init(
+      description: "codewords in groups", rows: 1100, dimensions: 5,
+      levels: [.flat(520, one), .flat(515, projection), .flat(3, projection)]),
+    .init(
       description: "one row", rows: 1, dimensions: 6, block: 6,
       levels: [
         .flat(5, one), .flat(4, projection), .product(pieces: 2, dimensions: 4, projection),
