@@ -75,6 +75,10 @@ WrvqRangeBound(const WrvqRange *range, const WrvqMetaData *meta, const wrvq_quer
 /*
  * All rows of a sphere, for OR and for AND with other indexes.  Such a scan is
  * not told its table, on which the executor holds a lock.
+ *
+ * The planner may take a partial index for its predicate alone.  No sphere then
+ * excludes anything, not even a NULL, which no list has: every page may hold
+ * rows, and the executor checks the predicate.
  */
 int64
 wrvqgetbitmap(IndexScanDesc scan, TIDBitmap *bitmap)
@@ -82,6 +86,16 @@ wrvqgetbitmap(IndexScanDesc scan, TIDBitmap *bitmap)
 	int64 rows = 0;
 
 	scan->heapRelation = table_open(IndexGetRelation(RelationGetRelid(scan->indexRelation), false), NoLock);
+	if (scan->numberOfKeys == 0)
+	{
+		BlockNumber blocks = RelationGetNumberOfBlocks(scan->heapRelation);
+
+		for (BlockNumber block = 0; block < blocks; block++)
+			tbm_add_page(bitmap, block);
+		table_close(scan->heapRelation, NoLock);
+		scan->heapRelation = NULL;
+		return blocks;
+	}
 	for (; wrvqgettuple(scan, ForwardScanDirection); rows++)
 		tbm_add_tuples(bitmap, &scan->xs_heaptid, 1, scan->xs_recheck);
 	/* lets go of the table */

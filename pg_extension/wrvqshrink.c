@@ -13,10 +13,10 @@
 
 /*
  * An index shrinks when it has so many times the pages that it needs, to so
- * many times.  Far apart, and the first far above what is free between two
- * ordinary autovacuums: moving costs as much as writing everything anew.
+ * many times.  The first is above what is free between two ordinary
+ * autovacuums, some 20 %: moving costs as much as writing everything anew.
  */
-#define SHRINK_FROM 1.5
+#define SHRINK_FROM 1.25
 #define SHRINK_TO	1.1
 
 /* pages by which no index needs to shrink */

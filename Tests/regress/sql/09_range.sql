@@ -197,3 +197,16 @@ SET enable_seqscan = on;
 EXPLAIN (COSTS OFF) SELECT id FROM item WHERE embedding <<=>> wrvq_sphere('{1,2}', 0.5);
 RESET ALL;
 DROP TABLE item;
+
+-- a partial index may be taken for its predicate alone, by bitmap: then no row is left out, not even one without a vector
+CREATE TABLE third AS SELECT n AS id, CASE WHEN n % 30 > 0 THEN ARRAY[n % 7, n % 11, n % 13]::real[] END AS embedding
+	FROM generate_series(1, 3000) AS n;
+CREATE INDEX ON third USING wrvq (embedding) WHERE id % 3 = 0;
+SET enable_seqscan = off;
+SET enable_indexscan = off;
+EXPLAIN (COSTS OFF) SELECT id FROM third WHERE id % 3 = 0 ORDER BY embedding <-> '{1,2,3}' LIMIT 1000;
+SELECT count(*), count(d), min(d) FROM (SELECT embedding <-> '{1,2,3}' AS d FROM third WHERE id % 3 = 0
+	ORDER BY embedding <-> '{1,2,3}' LIMIT 1000) AS nearest;
+RESET enable_seqscan;
+RESET enable_indexscan;
+DROP TABLE third;
