@@ -3,15 +3,20 @@
 
 #include "utils/memutils.h"
 
-/* Adds an entry to the last slot of a list if it has room; the page is exclusively locked. */
+/*
+ * Adds an entry to a slot if it is the last one of its list and has room; the
+ * page is exclusively locked.  One that leads on may be about to be freed by
+ * VACUUM, which has copied its entries.
+ */
 static bool
 append_to_slot(Relation index, const WrvqCodebook *codebook, Buffer buffer, WrvqSlotPointer tail, uint32 sublist,
 			   ItemPointer tid, const uint8 *entry)
 {
-	GenericXLogState *xlog;
-	Page			  page;
+	const WrvqSlotHeader *slot = WrvqGetSlot(codebook, BufferGetPage(buffer), tail.slot);
+	GenericXLogState	 *xlog;
+	Page				  page;
 
-	if (WrvqGetSlot(codebook, BufferGetPage(buffer), tail.slot)->count >= WRVQ_BLOCK_ENTRIES)
+	if (slot->next.block != InvalidBlockNumber || slot->count >= WRVQ_BLOCK_ENTRIES)
 		return false;
 	xlog = GenericXLogStart(index);
 	page = GenericXLogRegisterBuffer(xlog, buffer, 0);
