@@ -56,7 +56,9 @@ final class BenchmarkCodebook {
       kernels.image_set_transform(codebook, rows)
     }
     let levelScratch = aligned(Int(kernels.image_scratch_floats(shape)), of: Float.self)
-    let centers = numbers.normals(lists * d)
+    // Sixteen lists in sequence are near each other, as a build numbers them: a row looks for them together.
+    let groups = numbers.normals((lists + 15) / 16 * d)
+    let centers = (0..<lists * d).map { groups[$0 / d / 16 * d + $0 % d] + 0.5 * numbers.normal() }
     kernels.image_set_level(codebook, 0, centers, levelScratch)
     for i in counts.indices.dropFirst() {
       let level = wrvq_shape_level(shape, i).pointee
@@ -88,13 +90,14 @@ final class BenchmarkCodebook {
   /// Encodes the first `n` rows.
   func encode(_ n: Int) { kernels.encode(codebook, layout, prepared, n, scratch, encoded, entries) }
 
-  /// Every row lies near the list it was made from, and every level takes something off it.
+  /// Every row lies as near to its list as only to the one it was made from (whose number is another
+  /// one now), and every level takes something off it.
   func checkEncoding() {
     for row in 0..<rows {
       let e = encoded[row]
       let isLess = codebook.pointee.shape.level_count == 1 || e.loss < e.residual_squared
-      if Int(e.list) != row % lists || !isLess || !(e.residual_squared < 0.2 * Float(d)) {
-        fail("row \(row) is encoded wrongly")
+      if !isLess || !(e.residual_squared < 0.2 * Float(d)) {
+        fail("row \(row) is encoded wrongly: \(e)")
       }
     }
   }
