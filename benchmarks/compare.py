@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""wrvq beside pgvector's HNSW and IVFFlat on one server: build, size, recall and time, filters.
+"""wrvq beside pgvector's HNSW and IVFFlat on one server: build, size, recall and time, filters, clients.
 
     pip install numpy 'psycopg[binary]'
     benchmarks/compare.py --base BASE.npy [--query QUERY.npy] --dsn 'host=… dbname=…' [--json FILE]
@@ -8,9 +8,17 @@ Needs a server with both extensions (benchmarks/bench makes one).  Without --que
 held out as queries.  wrvq indexes a real[], pgvector's indexes a vector; with --type, both the same vector or halfvec.
 Times are medians of single queries taken inside the server (see common.py); "at recall r" is read off the measured curve,
 straight between its points on a logarithmic axis of time.  Drops and creates tables bench_….
+
+With --cli, the tool also trains a codebook on the table, and an index is built with it.  With --bindir (of the server's
+programs), pgbench says what clients see: prepared statements, the query vector from a table by its number, at the first
+setting tried that has a recall of .95.
 """
 import argparse
 import json
+import os
+import re
+import subprocess
+import tempfile
 import time
 
 import numpy as np
@@ -23,6 +31,12 @@ COLUMN = {"real": "real[]"}
 TYPES = {"real": ("real", "vector"), "vector": ("vector", "vector"), "halfvec": ("halfvec", "halfvec")}
 K = 10
 RECALLS = (0.95, 0.99)
+# settings for filters: at those of unfiltered queries HNSW finds less, at the second ones about as much as wrvq
+FILTERED = {
+    "wrvq": ({},),
+    "HNSW": ({"hnsw.iterative_scan": "strict_order", "hnsw.ef_search": 120},
+             {"hnsw.iterative_scan": "relaxed_order", "hnsw.ef_search": 800}),
+}
 
 
 class Contender:
@@ -100,6 +114,36 @@ def measure_filters(connection, contender, metric, base, query, settings):
     return results
 
 
+def build_with_ready_codebook(connection, contender, options):
+    """Trains a codebook by the tool; median seconds of some builds with it."""
+    connection.execute("DELETE FROM wrvq_codebook WHERE name = 'bench'")
+    subprocess.run([options.cli, "train", "--dbname", options.dsn, "--table", contender.table, "--column", "embedding",
+                    "--metric", options.metric, "--name", "bench"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ready = Contender("ready", contender.table, contender.ddl + " WITH (codebook = bench)", None, ())
+    return ready.build(connection, 5)[0]
+
+
+def client_rates(contender, metric, queries, curve, options):
+    """Queries a second that 1 and 2 clients of pgbench get answered, and the setting."""
+    value = next((value for value, r, _ in curve if r >= RECALLS[0]), None)
+    if value is None:
+        return None
+    table = contender.table
+    rates = []
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write(f"\\set n random(0, {queries - 1})\n"
+                     f"SELECT id FROM {table} ORDER BY embedding {OPERATOR[metric]}"
+                     f" (SELECT embedding FROM {query_table(table)} WHERE id = :n) LIMIT {K};\n")
+        script.flush()
+        for clients in (1, 2):
+            output = subprocess.run([os.path.join(options.bindir, "pgbench"), "-n", "-M", "prepared", "-c", str(clients), "-j", "1",
+                                     "-T", "5", "-f", script.name, options.dsn],
+                                    env={**os.environ, "PGOPTIONS": f"-c enable_seqscan=off -c {contender.setting}={value}"},
+                                    capture_output=True, text=True, check=True).stdout
+            rates.append(float(re.search(r"tps = ([0-9.]+)", output).group(1)))
+    return value, rates
+
+
 def own_recall(connection, targets):
     """What wrvq_recall() says of rows of the table."""
     result = []
@@ -117,6 +161,8 @@ def main():
     parser.add_argument("--dsn", default="")
     parser.add_argument("--metric", choices=OPERATOR, default="l2")
     parser.add_argument("--type", choices=TYPES, default="real", help="of the column that wrvq indexes")
+    parser.add_argument("--cli", help="the command-line tool")
+    parser.add_argument("--bindir", help="the server's programs")
     parser.add_argument("--json", help="write all figures here")
     options = parser.parse_args()
     base = np.load(options.base).astype(np.float32)
@@ -135,6 +181,7 @@ def main():
     for type in dict.fromkeys(types):
         load(connection, f"bench_{type}", base, COLUMN.get(type, type))
         load(connection, f"bench_query_{type}", query, COLUMN.get(type, type))
+        connection.execute(f"ALTER TABLE bench_query_{type} ADD PRIMARY KEY (id)")
     print(f"{len(base):,} rows of {base.shape[1]} dimensions, {len(query):,} queries, {options.metric},"
           f" wrvq on {options.type}; "
           + connection.execute("SHOW server_version").fetchone()[0])
@@ -144,20 +191,32 @@ def main():
         is_wrvq = contender.name.startswith("wrvq")
         seconds, megabytes = contender.build(connection, 3 if is_wrvq else 1)
         print(f"\n{contender.name}: built in {seconds:.2f} s, {megabytes:.1f} MB")
+        entry = {"build_s": seconds, "megabytes": megabytes}
+        if contender.name == "wrvq" and options.cli:
+            entry["ready_build_s"] = build_with_ready_codebook(connection, contender, options)
+            print(f"  with a ready codebook: {entry['ready_build_s']:.2f} s")
+            contender.build(connection)
         # IVFFlat takes tens of milliseconds: a fifth of the queries will do
         queries = 200 if contender.name == "IVFFlat" else len(query)
         curve = measure(connection, contender, options.metric, queries, expected[:queries])
         for value, r, ms in curve:
             print(f"  {contender.setting} = {value:<6} recall@{K} {r:.4f}  {ms:7.3f} ms")
-        entry = {"build_s": seconds, "megabytes": megabytes, "curve": curve}
+        entry["curve"] = curve
+        if options.bindir and contender.name != "IVFFlat":
+            entry["clients"] = client_rates(contender, options.metric, len(query), curve, options)
+            if entry["clients"]:
+                value, rates = entry["clients"]
+                print(f"  pgbench, {contender.setting} = {value}: {rates[0]:,.0f} queries a second, two clients {rates[1]:,.0f}")
         if is_wrvq:
             entry["own_rows"] = own_recall(connection, (0.9, 0.95, 0.98, 0.99))
             print("  rows of the table: " + ", ".join(f"{t}: {r:.4f}" for t, r in entry["own_rows"]))
-        if contender.name in ("wrvq", "HNSW"):
-            settings = {} if is_wrvq else {"hnsw.iterative_scan": "strict_order", "hnsw.ef_search": 120}
-            entry["filters"] = measure_filters(connection, contender, options.metric, base, query[:200], settings)
-            for share, r, short, ms in entry["filters"]:
-                print(f"  filter {share:.1%}: recall@{K} {r:.4f}, {short} of 200 short, {ms:.2f} ms")
+        entry["filters"] = []
+        for settings in FILTERED.get(contender.name, ()):
+            results = measure_filters(connection, contender, options.metric, base, query[:200], settings)
+            entry["filters"].append((settings, results))
+            for share, r, short, ms in results:
+                print(f"  filter {share:.1%}: recall@{K} {r:.4f}, {short} of 200 short, {ms:.2f} ms"
+                      + "".join(f", {value}" for value in settings.values()))
         report[contender.name] = entry
     connection.execute("DROP INDEX bench_index")
 
@@ -170,6 +229,7 @@ def main():
         print(line)
     ours, hnsw = report["wrvq"], report["HNSW"]
     print(f"wrvq against HNSW: build {hnsw['build_s'] / ours['build_s']:.1f} × faster,"
+          + (f" with a ready codebook {hnsw['build_s'] / ours['ready_build_s']:.1f} ×," if "ready_build_s" in ours else "") +
           f" {hnsw['megabytes'] / ours['megabytes']:.1f} × smaller", end="")
     for r in RECALLS:
         a, b = time_at(ours["curve"], r), time_at(hnsw["curve"], r)
