@@ -72,6 +72,30 @@ WrvqRangeBound(const WrvqRange *range, const WrvqMetaData *meta, const wrvq_quer
 	return exact - Min(mean, 0) + WrvqDeviations() * Max(deviation, expected);
 }
 
+/* Every page of the table; returns how many. */
+static int64
+add_all_pages(Relation heap, TIDBitmap *bitmap)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(heap);
+
+	for (BlockNumber block = 0; block < blocks; block++)
+		tbm_add_page(bitmap, block);
+	return blocks;
+}
+
+/* Every row of the scan; returns how many. */
+static int64
+add_rows(IndexScanDesc scan, TIDBitmap *bitmap)
+{
+	int64 rows = 0;
+
+	for (; wrvqgettuple(scan, ForwardScanDirection); rows++)
+		tbm_add_tuples(bitmap, &scan->xs_heaptid, 1, scan->xs_recheck);
+	/* lets go of the table */
+	wrvqrescan(scan, NULL, 0, NULL, 0);
+	return rows;
+}
+
 /*
  * All rows of a sphere, for OR and for AND with other indexes.  Such a scan is
  * not told its table, on which the executor holds a lock.
@@ -83,24 +107,12 @@ WrvqRangeBound(const WrvqRange *range, const WrvqMetaData *meta, const wrvq_quer
 int64
 wrvqgetbitmap(IndexScanDesc scan, TIDBitmap *bitmap)
 {
-	int64 rows = 0;
+	Relation heap = table_open(IndexGetRelation(RelationGetRelid(scan->indexRelation), false), NoLock);
+	int64	 found;
 
-	scan->heapRelation = table_open(IndexGetRelation(RelationGetRelid(scan->indexRelation), false), NoLock);
-	if (scan->numberOfKeys == 0)
-	{
-		BlockNumber blocks = RelationGetNumberOfBlocks(scan->heapRelation);
-
-		for (BlockNumber block = 0; block < blocks; block++)
-			tbm_add_page(bitmap, block);
-		table_close(scan->heapRelation, NoLock);
-		scan->heapRelation = NULL;
-		return blocks;
-	}
-	for (; wrvqgettuple(scan, ForwardScanDirection); rows++)
-		tbm_add_tuples(bitmap, &scan->xs_heaptid, 1, scan->xs_recheck);
-	/* lets go of the table */
-	wrvqrescan(scan, NULL, 0, NULL, 0);
-	table_close(scan->heapRelation, NoLock);
+	scan->heapRelation = heap;
+	found = scan->numberOfKeys == 0 ? add_all_pages(heap, bitmap) : add_rows(scan, bitmap);
 	scan->heapRelation = NULL;
-	return rows;
+	table_close(heap, NoLock);
+	return found;
 }

@@ -34,7 +34,8 @@ $node->safe_psql(
 
 # No two vectors alike: rows at the same distance may come in any order.
 my $draw = '\set id random(1, 30000)';
-my %scripts = (
+my $run = start_pgbench(
+	$node, [ '-c', 8, '-j', 2, '-T', $seconds ],
 	insert => [ 40, "$draw\nINSERT INTO item VALUES (:id, 0, test_vector(nextval('ids'))) ON CONFLICT (id) DO NOTHING;" ],
 	update => [ 15, "$draw\nUPDATE item SET embedding = test_vector(nextval('ids')) WHERE id = :id;" ],
 	touch => [ 15, "$draw\nUPDATE item SET round = round + 1 WHERE id = :id;" ],
@@ -43,17 +44,8 @@ my %scripts = (
 	search => [ 20, '\set n random(1, 1000000)' . "\nSET enable_seqscan = off;\nSELECT id FROM item ORDER BY embedding <-> test_vector(:n) LIMIT 10;" ],
 	filter => [ 5, '\set n random(1, 1000000)' . "\nSELECT id FROM item WHERE id % 3 = 0 ORDER BY embedding <=> test_vector(:n) LIMIT 10;" ],
 	vacuum => [ 1, 'VACUUM item;' ]);
-my @files;
-foreach my $name (sort keys %scripts)
-{
-	my ($weight, $script) = @{ $scripts{$name} };
-	my $file = PostgreSQL::Test::Utils::tempdir . "/$name.sql";
-
-	append_to_file($file, "$script\n");
-	push @files, '-f', "$file\@$weight";
-}
-my ($out, $err);
-my $passed = IPC::Run::run([ 'pgbench', '-n', '-c', 8, '-j', 2, '-T', $seconds, @files, $node->connstr('postgres') ], '>', \$out, '2>', \$err);
+my $passed = $run->{handle}->finish;
+my ($out, $err) = ($run->{out}, $run->{err});
 
 ok($passed, 'no client failed') or diag($err);
 unlike($err, qr/ERROR|FATAL|aborted/, 'no statement failed');

@@ -95,26 +95,6 @@ $primary->safe_psql(
 	END $$;));
 $primary->wait_for_catchup($standby);
 
-# pgbench($node, $clients, name => [weight, script], ...): starts it for as long as the test takes.
-sub start_pgbench
-{
-	my ($node, $clients, %scripts) = @_;
-	my %run = (out => '', err => '');
-	my @files;
-
-	foreach my $name (sort keys %scripts)
-	{
-		my ($weight, $script) = @{ $scripts{$name} };
-		my $file = PostgreSQL::Test::Utils::tempdir . "/$name.sql";
-
-		append_to_file($file, "$script\n");
-		push @files, '-f', "$file\@$weight";
-	}
-	$run{handle} = IPC::Run::start([ 'pgbench', '-n', '-c', $clients, '-j', 1, '-T', $seconds, '--max-tries=100', @files, $node->connstr('postgres') ],
-		'<', \undef, '>', \$run{out}, '2>', \$run{err});
-	return \%run;
-}
-
 # finish_pgbench($node, $run, $promise): one test, that no statement failed; but PostgreSQL ends a few of a standby's.  It says so
 # in the server's log at any rate, and to the client unless the session was between two statements.
 sub finish_pgbench
@@ -133,8 +113,9 @@ sub finish_pgbench
 }
 
 my $row = '\set id random(1, 6000)';
+my @options = ('-j', 1, '-T', $seconds, '--max-tries=100');
 my $writers = start_pgbench(
-	$primary, 3,
+	$primary, [ '-c', 3, @options ],
 	insert => [ 50, "$row\nINSERT INTO steady VALUES (:id, 0, test_vector(nextval('ids'))) ON CONFLICT (id) DO NOTHING;" ],
 	update => [ 20, "$row\nUPDATE steady SET embedding = test_vector(nextval('ids')) WHERE id = :id;" ],
 	touch => [ 10, "$row\nUPDATE steady SET round = round + 1 WHERE id = :id;" ],
@@ -142,7 +123,7 @@ my $writers = start_pgbench(
 	vacuum => [ 1, 'VACUUM steady;' ]);
 my $query = '\set n random(1, 1000000)';
 my $searchers = start_pgbench(
-	$standby, 4,
+	$standby, [ '-c', 4, @options ],
 	search_all_steady => [ 1, "$query\nSELECT search_all('steady', :n);" ],
 	search_all_tide => [ 3, "$query\nSELECT search_all('tide', :n);" ],
 	search_steady => [ 1, "$query\nSELECT search('steady', :n);" ],

@@ -23,7 +23,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes ();
 
-our @EXPORT = qw(create_schema index_agrees rows_in use_cli start_psql hold release crash_and_recover);
+our @EXPORT = qw(create_schema index_agrees rows_in use_cli start_psql start_pgbench hold release crash_and_recover);
 
 # Dimensions of the test vectors: small, for speed, and no multiple of any vector register.
 my $dimensions = 27;
@@ -121,6 +121,26 @@ sub start_psql
 
 	return IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), @commands ],
 		'<', \undef, '>', \my $out, '2>', \my $err);
+}
+
+# start_pgbench($node, [options], name => [weight, script], ...): starts it; returns its handle, and what it says on out and err.
+sub start_pgbench
+{
+	my ($node, $options, %scripts) = @_;
+	my %run = (out => '', err => '');
+	my @files;
+
+	foreach my $name (sort keys %scripts)
+	{
+		my ($weight, $script) = @{ $scripts{$name} };
+		my $file = PostgreSQL::Test::Utils::tempdir . "/$name.sql";
+
+		append_to_file($file, "$script\n");
+		push @files, '-f', "$file\@$weight";
+	}
+	$run{handle} = IPC::Run::start([ 'pgbench', '-n', @$options, @files, $node->connstr('postgres') ],
+		'<', \undef, '>', \$run{out}, '2>', \$run{err});
+	return \%run;
 }
 
 # hold($node, @statements): runs them in a transaction that stays open, and returns it once they are done.

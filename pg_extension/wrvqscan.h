@@ -1,0 +1,67 @@
+/* wrvqscan.h: what the files of a scan share. */
+#ifndef WRVQ_SCAN_H
+#define WRVQ_SCAN_H
+
+#include "wrvq.h"
+
+typedef struct ScanResult
+{
+	double distance;
+	uint64 row;
+} ScanResult;
+
+typedef struct WrvqScan
+{
+	const WrvqSupport *support;
+	MemoryContext	   context; /* reset by every rescan */
+	WrvqMetaData	   meta;
+	WrvqReranker	  *reranker;
+	Datum			   query_value; /* of the indexed type, not toasted */
+	float			  *query;		/* [dimensions] */
+	int				   dimensions;
+	bool			   query_is_null;
+	WrvqSearch		  *search; /* NULL: untrained */
+	WrvqRange		  *range;  /* NULL: rows are wanted at any distance */
+	bool			   is_ordered;
+
+	/* the round */
+	int		round;		 /* -1: none yet */
+	bool	exhausted;	 /* nothing is left to widen to */
+	int64	first_reach; /* that ten rows take */
+	int		first_probes;
+	int64	reach;		   /* candidates to rerank in all */
+	int		probes;		   /* lists to visit */
+	float	next_estimate; /* the best one that was not reranked */
+	bool	visited_all;   /* no list was left out */
+	uint64 *taken;		   /* [taken_count] rows reranked so far, sorted */
+	int64	taken_count;
+
+	/* what estimates lack of the exact distances, in their units: running mean and sum of squared deviations */
+	int64  errors;
+	double error_mean;
+	double error_squares;
+	int64  inside; /* rows of lists that are in range */
+
+	/* reranked rows, by distance; those from next are not returned yet */
+	ScanResult *results;
+	int64		result_count;
+	int64		result_capacity;
+	int64		next;
+	int64		depth;		   /* return results up to here before widening */
+	double		last_distance; /* of the last returned row */
+	int64		returned;	   /* rows of earlier rounds */
+	int64		latecomers;	   /* rows dropped because a farther one was returned */
+} WrvqScan;
+
+/* Were all lists asked for?  Then nothing may be missed. */
+static inline bool
+WrvqIsExhaustive(const WrvqScan *state)
+{
+	return state->meta.is_trained && (uint32) wrvq_probes >= state->meta.list_count;
+}
+
+/* ---------- wrvqround.c ---------- */
+
+extern void WrvqRunRound(IndexScanDesc scan, WrvqScan *state);
+
+#endif
