@@ -13,6 +13,7 @@
 #include "catalog/index.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/paths.h"
 #include "pgstat.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
@@ -172,6 +173,42 @@ fill_shared_memory(WrvqWorkers *workers, Relation heap, Relation index, const Wr
 	strcpy(text, debug_query_string ? debug_query_string : "");
 }
 
+/* Pages of what the table keeps out of line: longer vectors, above all. */
+static BlockNumber
+toast_blocks(Relation heap)
+{
+	Relation	toast;
+	BlockNumber blocks;
+
+	if (!OidIsValid(heap->rd_rel->reltoastrelid))
+		return 0;
+	toast = table_open(heap->rd_rel->reltoastrelid, AccessShareLock);
+	blocks = RelationGetNumberOfBlocks(toast);
+	table_close(toast, AccessShareLock);
+	return blocks;
+}
+
+/*
+ * How many workers the server plans for a table of so many pages.  It counts
+ * those in line only, few where vectors are long, and compares them with a
+ * setting: for this question that is as much smaller.
+ */
+static int
+plan_workers(Relation heap, Relation index)
+{
+	double in_line = Max(RelationGetNumberOfBlocks(heap), 1);
+	int	   least = (int) (min_parallel_table_scan_size * in_line / (in_line + toast_blocks(heap)));
+	int	   nest_level = NewGUCNestLevel(), wanted;
+	char   value[16];
+
+	snprintf(value, sizeof(value), "%d", least);
+	set_config_option("min_parallel_table_scan_size", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+					  false);
+	wanted = plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index));
+	AtEOXact_GUC(false, nest_level);
+	return wanted;
+}
+
 /*
  * Starts workers for a codebook of codebook's shape, if the server has any to
  * spare: NULL if not.  training_bytes: of memory for WrvqTrain(), 0 if there is
@@ -181,7 +218,7 @@ WrvqWorkers *
 WrvqStartWorkers(Relation heap, Relation index, IndexInfo *info, const WrvqCodebook *codebook, int queries,
 				 Size training_bytes)
 {
-	int			 wanted = plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index));
+	int			 wanted = plan_workers(heap, index);
 	WrvqWorkers *workers;
 	int64		 image_bytes;
 
@@ -207,6 +244,8 @@ WrvqStartWorkers(Relation heap, Relation index, IndexInfo *info, const WrvqCodeb
 	{
 		fill_shared_memory(workers, heap, index, codebook, queries, image_bytes, training_bytes);
 		LaunchParallelWorkers(workers->context);
+		elog(DEBUG1, "wrvq build of \"%s\": %d of %d parallel workers started", RelationGetRelationName(index),
+			 workers->context->nworkers_launched, wanted);
 	}
 	if (workers->context->seg == NULL || workers->context->nworkers_launched == 0)
 	{

@@ -390,5 +390,27 @@ my $itself = 'SELECT id FROM wide ORDER BY embedding <-> (SELECT embedding FROM 
 like(plan_of($itself, $index_only), qr/Index Scan using wide_embedding/, 'the next build is whole');
 is($node->safe_psql('postgres', "$index_only $itself"), 77, 'and finds rows');
 
+# --- workers of a build: vectors out of line count as the table's pages do ---
+$node->safe_psql(
+	'postgres', q(
+	CREATE TABLE long (id bigint, embedding real[]);
+	INSERT INTO long SELECT n, ARRAY(SELECT random()::real FROM generate_series(1, 1000) WHERE n > 0) FROM generate_series(1, 1200) AS n;));
+
+# What psql tells of the workers of a build.
+sub workers_of
+{
+	my ($settings) = @_;
+	my ($status, $out, $err) =
+	  $node->psql('postgres', "SET client_min_messages = debug1; $settings CREATE INDEX long_embedding ON long USING wrvq (embedding);");
+
+	is($status, 0, "a build with: $settings");
+	$node->safe_psql('postgres', 'DROP INDEX long_embedding');
+	return $err =~ /wrvq build of "long_embedding": (\d of \d) parallel workers started/ ? $1 : 'none';
+}
+cmp_ok($node->safe_psql('postgres', q(SELECT pg_relation_size('long'))), '<', 2**20, 'little of the table is in line');
+is(workers_of(q(SET min_parallel_table_scan_size = '1MB'; SET maintenance_work_mem = '128MB';)), '2 of 2', 'its build has workers');
+is(workers_of(''), 'none', 'none if all of it is less than a scan by workers wants');
+is(workers_of(q(SET min_parallel_table_scan_size = '1MB'; SET max_parallel_maintenance_workers = 0;)), 'none', 'none if none are permitted');
+
 $node->stop;
 done_testing();
