@@ -57,13 +57,50 @@ func queryLists(
   let end = n < total &- first ? first &+ n : total
   // What was ranked before `first` stays there: earlier calls have partitioned the keys so.
   if end < total { selectSmallest(keys + first, total &- first, end &- first) }
-  var i = first
-  while i < end {
-    lists[i &- first] = UInt32(truncatingIfNeeded: keys[i])
+  if end &- first < manyLists {
+    var i = first
+    while i < end {
+      lists[i &- first] = UInt32(truncatingIfNeeded: keys[i])
+      i &+= 1
+    }
+    sortAscending(lists, end &- first)
+  } else {
+    let last = largest(keys + first, end &- first)
+    listBetween(query, first > 0 ? largest(keys, first) : 0, last, lists)
+  }
+  return end &- first
+}
+
+/// As many lists are put in order by a look at all of them rather than by sorting.
+private let manyLists = 48
+
+private func largest(_ keys: UnsafePointer<UInt64>, _ n: Int) -> UInt64 {
+  var result: UInt64 = 0
+  var i = 0
+  while i < n {
+    result = keys[i] > result ? keys[i] : result
     i &+= 1
   }
-  sortAscending(lists, end &- first)
-  return end &- first
+  return result
+}
+
+/// The lists whose keys are above `previous` and at most `last`, in order of number.
+private func listBetween(
+  _ query: UnsafePointer<wrvq_query>, _ previous: UInt64, _ last: UInt64,
+  _ lists: UnsafeMutablePointer<UInt32>
+) {
+  let scores = query.pointee.list_scores!
+  let total = listCount(wrvq_codebook_shape(query.pointee.codebook!))
+  var count = 0
+  var i = 0
+  while i < total {
+    let key = orderedKey(scores[i], UInt32(truncatingIfNeeded: i))
+    if key > previous && key <= last {
+      lists[count] = UInt32(truncatingIfNeeded: i)
+      count &+= 1
+    }
+    i &+= 1
+  }
 }
 
 /// Chooses the best share of the sub-lists of some lists by approximate distance: the list's own,
