@@ -20,14 +20,21 @@ import Testing
     let pattern = Self.patterns.first { $0.name == name }!.value
     let codebook = SampleCodebook(level, Self.sample)
     let query = SampleQuery(codebook, [0.5])
-    let keys = (0..<Self.count).map { UInt64(pattern($0)) << 32 | UInt64($0) }
+    let scores = (0..<Self.count).map { Float(pattern($0)) }
+    // As keys are made of scores that are not negative.
+    let keys = scores.enumerated().map {
+      UInt64($1.bitPattern | 0x8000_0000) << 32 | UInt64($0)
+    }
     let sorted = keys.sorted()
+    for (i, score) in scores.enumerated() { query.query.pointee.list_scores![i] = score }
     for wanted in [1, 2, 3, 10, 499, 500, 501, 998, 999, 1000] {
       for (i, key) in keys.enumerated() { query.query.pointee.list_keys![i] = key }
       let expected = sorted.prefix(wanted).map { UInt32(truncatingIfNeeded: $0) }
       #expect(query.lists(0, wanted) == expected.sorted(), "\(wanted) of \(name)")
       let all = (0..<Self.count).map { query.query.pointee.list_keys![$0] }
       #expect(all.sorted() == sorted, "no key is lost")
+      let next = sorted.dropFirst(wanted).prefix(300).map { UInt32(truncatingIfNeeded: $0) }
+      #expect(query.lists(wanted, 300) == next.sorted(), "300 after \(wanted) of \(name)")
     }
   }
 
