@@ -35,7 +35,7 @@ struct AdamTrainer {
     _ configuration: TrainingConfiguration, _ adam: AdamConfiguration, _ kernels: Kernels
   ) {
     self.configuration = adam
-    rate = adam.learningRate
+    rate = adam.rate(configuration.levels)
     (seed, threads) = (configuration.seed, configuration.threads)
     self.kernels = kernels
     self.rows = rows

@@ -33,7 +33,7 @@ struct TrainingCheckpoint {
       "weight_bits": "\(configuration.weightBits)",
       "seed": "\(configuration.seed)",
       "iterations": "\(adam.iterations)",
-      "learning_rate": "\(adam.learningRate)",
+      "learning_rate": "\(adam.rate(configuration.levels))",
       "batch_rows": "\(adam.batchRows)",
       "beam": "\(adam.beam)",
     ]

@@ -58,7 +58,11 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "Of adam: mini-batches, 1 to 100000. (default: 1000)")
   var iterations: Int?
 
-  @Option(help: "Of adam: the rate that it begins with, at most 1. (default: 0.001)")
+  @Option(
+    help: """
+      Of adam: the rate that it begins with, at most 1. (default: 0.001; 0.01 for four flat levels \
+      of 256 codewords and up)
+      """)
   var learningRate: Float?
 
   @Option(help: "Of adam: rows of a mini-batch. (default: 4096)")

@@ -62,7 +62,8 @@ enum HelpTexts {
                               Of adam: mini-batches, 1 to 100000. (default: 1000)
       --learning-rate <learning-rate>
                               Of adam: the rate that it begins with, at most 1.
-                              (default: 0.001)
+                              (default: 0.001; 0.01 for four flat levels of 256
+                              codewords and up)
       --batch <batch>         Of adam: rows of a mini-batch. (default: 4096)
       --beam <beam>           Of adam: ways to code a vector that its search of
                               codes keeps, 1 to 256. (default: 2)

@@ -194,6 +194,17 @@ import Testing
     try expect(.beam(257, expected: 1...256)) { $0.beam = 257 }
   }
 
+  @Test(arguments: [
+    ("flat:256,flat:256,flat:256,flat:256", Float(0.01)), ("flat:512,flat:256,flat:256", 0.001),
+    ("flat:256,flat:256,flat:256,flat:256,product:4", 0.01),
+    ("flat:256,flat:256,flat:256,flat:255", 0.001), ("flat:256,flat:256,product:4", 0.001),
+  ])
+  func theLearningRateSuitsTheLevels(_ levels: String, _ expected: Float) throws {
+    let levels = try Self.configuration(levels, Self.adam()).levels
+    #expect(AdamConfiguration().rate(levels) == expected)
+    #expect(AdamConfiguration(learningRate: 0.5).rate(levels) == 0.5)
+  }
+
   @Test func progressCountsIterations() throws {
     var iterations: [Int] = []
     _ = try CodebookTrainer.train(
