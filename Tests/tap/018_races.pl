@@ -53,16 +53,16 @@ sub process_of
 # --- an insert that has read where a list's tail is, and comes there when VACUUM has given the list another one and has copied
 # the old one's entries, but has not freed it yet ---
 my $blocks = blocks();
-my $holder = start_psql($node, "SELECT hold_page('item_index', " . ($blocks - 1) . ', 3)');
+my $holder = start_psql($node, "SELECT hold_page('item_index', " . ($blocks - 1) . ', 5)');
 process_of('SELECT hold_page');
 my $insert = start_psql($node, q(INSERT INTO item VALUES (1000000, test_vector(1000000))));
 my $inserter = process_of('INSERT INTO item', 'BufferContent');
 kill 'STOP', $inserter;
 $holder->finish;
-my $vacuum = start_psql($node, [ 'SET vacuum_cost_delay = 10', 'SET vacuum_cost_limit = 1', 'VACUUM item' ]);
+my $vacuum = start_psql($node, [ 'SET vacuum_cost_delay = 20', 'SET vacuum_cost_limit = 1', 'VACUUM item' ]);
+my $vacuumer = process_of('VACUUM item');
 # by the second new page the old entries are copied and being written
 $node->poll_query_until('postgres', qq(SELECT pg_relation_size('item_index') / 8192 >= $blocks + 2)) or die "VACUUM rewrites nothing\n";
-my $vacuumer = process_of('VACUUM item');
 kill 'STOP', $vacuumer;
 kill 'CONT', $inserter;
 $insert->finish;
