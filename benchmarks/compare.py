@@ -189,13 +189,13 @@ def main():
     report = {}
     for contender in contenders(types, options.metric, len(base)):
         is_wrvq = contender.name.startswith("wrvq")
-        seconds, megabytes = contender.build(connection, 3 if is_wrvq else 1)
-        print(f"\n{contender.name}: built in {seconds:.2f} s, {megabytes:.1f} MB")
-        entry = {"build_s": seconds, "megabytes": megabytes}
+        entry = {}
         if contender.name == "wrvq" and options.cli:
             entry["ready_build_s"] = build_with_ready_codebook(connection, contender, options)
+        entry["build_s"], entry["megabytes"] = contender.build(connection, 3 if is_wrvq else 1)
+        print(f"\n{contender.name}: built in {entry['build_s']:.2f} s, {entry['megabytes']:.1f} MB")
+        if "ready_build_s" in entry:
             print(f"  with a ready codebook: {entry['ready_build_s']:.2f} s")
-            contender.build(connection)
         # IVFFlat takes tens of milliseconds: a fifth of the queries will do
         queries = 200 if contender.name == "IVFFlat" else len(query)
         curve = measure(connection, contender, options.metric, queries, expected[:queries])

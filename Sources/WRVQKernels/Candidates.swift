@@ -54,14 +54,9 @@ func thinOut(_ query: UnsafeMutablePointer<wrvq_query>) {
   let copy = query.pointee.candidate_scratch!
   copy.update(from: keys, count: count)
   selectSmallest(copy, count, limit)
-  var worst: UInt64 = 0
-  var i = 0
-  while i < limit {
-    worst = copy[i] > worst ? copy[i] : worst
-    i &+= 1
-  }
+  let worst = largest(copy, limit)
   var kept = 0
-  i = 0
+  var i = 0
   while i < count {
     if keys[i] <= worst {
       rows[kept] = rows[i]

@@ -66,23 +66,13 @@ func queryLists(
     sortAscending(lists, end &- first)
   } else {
     let last = largest(keys + first, end &- first)
-    listBetween(query, first > 0 ? largest(keys, first) : 0, last, lists)
+    listBetween(query, largest(keys, first), last, lists)
   }
   return end &- first
 }
 
 /// As many lists are put in order by a look at all of them rather than by sorting.
 private let manyLists = 48
-
-private func largest(_ keys: UnsafePointer<UInt64>, _ n: Int) -> UInt64 {
-  var result: UInt64 = 0
-  var i = 0
-  while i < n {
-    result = keys[i] > result ? keys[i] : result
-    i &+= 1
-  }
-  return result
-}
 
 /// The lists whose keys are above `previous` and at most `last`, in order of number.
 private func listBetween(

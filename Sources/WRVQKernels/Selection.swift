@@ -13,6 +13,17 @@
   return Float(bitPattern: ordered & 0x8000_0000 != 0 ? ordered & 0x7fff_ffff : ~ordered)
 }
 
+/// The largest key; 0 of none.
+func largest(_ keys: UnsafePointer<UInt64>, _ count: Int) -> UInt64 {
+  var result: UInt64 = 0
+  var i = 0
+  while i < count {
+    result = keys[i] > result ? keys[i] : result
+    i &+= 1
+  }
+  return result
+}
+
 /// Partitions `keys` so that the `wanted` smallest come first, in any order.
 ///
 /// - Complexity: O(count) expected: quickselect, median of three.

@@ -14,7 +14,7 @@ use TestWRVQ;
 
 my $rounds = $ENV{WRVQ_FUZZ_ROUNDS} // 2400;
 my $seed = $ENV{WRVQ_SEED} // 1;
-my $module = $ENV{WRVQ_TEST_MODULES} or die "WRVQ_TEST_MODULES does not say where the test modules are\n";
+my $module = test_module('wrvq_fuzz');
 
 my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
@@ -47,10 +47,10 @@ foreach my $table (sort keys %indexes)
 # the damage is what the test is for.
 $node->safe_psql(
 	'postgres', qq(
-	CREATE FUNCTION fuzz_save(regclass) RETURNS void LANGUAGE c AS '$module/wrvq_fuzz';
-	CREATE FUNCTION fuzz_restore() RETURNS void LANGUAGE c AS '$module/wrvq_fuzz';
-	CREATE FUNCTION fuzz_mutate(bigint, int) RETURNS text LANGUAGE c AS '$module/wrvq_fuzz';
-	CREATE FUNCTION fuzz_vacuum() RETURNS void LANGUAGE c AS '$module/wrvq_fuzz';
+	CREATE FUNCTION fuzz_save(regclass) RETURNS void LANGUAGE c AS '$module';
+	CREATE FUNCTION fuzz_restore() RETURNS void LANGUAGE c AS '$module';
+	CREATE FUNCTION fuzz_mutate(bigint, int) RETURNS text LANGUAGE c AS '$module';
+	CREATE FUNCTION fuzz_vacuum() RETURNS void LANGUAGE c AS '$module';
 	CREATE TABLE outcome (seed bigint, damage text, step text, state text, message text);
 	CREATE TABLE query AS SELECT test_vector(n + 1000000) AS v FROM generate_series(1, 3) AS n;
 	CREATE TABLE newcomer AS SELECT n AS id, test_vector(n) AS embedding FROM generate_series(5001, 5008) AS n;)

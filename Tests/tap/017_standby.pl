@@ -104,8 +104,9 @@ sub finish_pgbench
 	my $passed = $run->{handle}->finish;
 	my ($done) = $run->{out} =~ /number of transactions actually processed: (\d+)/;
 	my ($retried) = $run->{out} =~ /number of transactions retried: (\d+)/;
-	my @failures = grep { $_ !~ /conflict with recovery/ } slurp_file($node->logfile) =~ /(?:ERROR|FATAL|PANIC): [^\n]*/g;
-	my @ended = slurp_file($node->logfile) =~ /FATAL: [^\n]*conflict with recovery/g;
+	my @errors = slurp_file($node->logfile) =~ /(?:ERROR|FATAL|PANIC): [^\n]*/g;
+	my @failures = grep { !/conflict with recovery/ } @errors;
+	my @ended = grep { /^FATAL: .*conflict with recovery/ } @errors;
 
 	ok(($passed || @ended > 0) && @failures == 0 && ($done // 0) > 100, $promise) or diag(join("\n", $run->{err}, @failures));
 	note("$done transactions, $retried of them again, " . @ended . ' sessions ended by conflicts with recovery');

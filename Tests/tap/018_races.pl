@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use TestWRVQ;
 
-my $module = $ENV{WRVQ_TEST_MODULES} or die "WRVQ_TEST_MODULES does not say where the test modules are\n";
+my $module = test_module('wrvq_hold');
 
 my $node = PostgreSQL::Test::Cluster->new('node');
 $node->init;
@@ -25,7 +25,7 @@ create_schema($node);
 # in a block with room.)
 $node->safe_psql(
 	'postgres', qq(
-	CREATE FUNCTION hold_page(regclass, int, float8) RETURNS void LANGUAGE c AS '$module/wrvq_hold';
+	CREATE FUNCTION hold_page(regclass, int, float8) RETURNS void LANGUAGE c AS '$module';
 	CREATE TABLE item (id bigint PRIMARY KEY, embedding real[]);
 	INSERT INTO item SELECT n, test_vector(n) FROM generate_series(1, 6001) AS n;
 	CREATE INDEX item_index ON item USING wrvq (embedding) WITH (lists = 1);

@@ -23,7 +23,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes ();
 
-our @EXPORT = qw(create_schema index_agrees rows_in use_cli start_psql start_pgbench hold release crash_and_recover);
+our @EXPORT = qw(create_schema index_agrees rows_in use_cli start_psql start_pgbench test_module hold release crash_and_recover);
 
 # Dimensions of the test vectors: small, for speed, and no multiple of any vector register.
 my $dimensions = 27;
@@ -111,6 +111,15 @@ sub use_cli
 	local @ENV{qw(PGHOST PGPORT PGDATABASE)} = ($node->host, $node->port, $database);
 	system_or_bail($cli, @arguments);
 	return;
+}
+
+# test_module($name): where a library of Tests/modules is, for CREATE FUNCTION ... AS.
+sub test_module
+{
+	my ($name) = @_;
+	my $folder = $ENV{WRVQ_TEST_MODULES} or die "WRVQ_TEST_MODULES does not say where the test modules are\n";
+
+	return "$folder/$name";
 }
 
 # start_psql($node, $sql): runs it, or a list of statements one by one, in the background; returns IPC::Run's handle.
