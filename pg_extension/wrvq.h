@@ -285,7 +285,8 @@ extern BlockNumber	   WrvqDirectoryBlock(const WrvqMetaData *meta, uint32 list);
 extern void			   WrvqReadListEntry(Relation index, const WrvqMetaData *meta, uint32 list, WrvqListEntry *entry);
 extern uint64		   WrvqRowFromTid(ItemPointer tid);
 extern void			   WrvqTidFromRow(uint64 row, ItemPointer tid);
-#define WrvqBlockFromRow(row) ((BlockNumber) ((row) >> 16))
+#define WrvqBlockFromRow(row)  ((BlockNumber) ((row) >> 16))
+#define WrvqOffsetFromRow(row) ((OffsetNumber) (row))
 extern void WrvqCorrupted(Relation index, BlockNumber block, const char *what) __attribute__((noreturn));
 
 /* ---------- wrvqcodebook.c ---------- */
@@ -569,18 +570,26 @@ typedef struct WrvqReadAhead
 	BlockNumber		   relation_blocks; /* 0: not asked yet */
 } WrvqReadAhead;
 
+/* pages that are pinned before their turn, so that what is on them can be fetched into the processor's cache */
+#define WRVQ_PAGES_PINNED 4
+
+#define WRVQ_CACHE_LINE_BYTES 64
+
 /* Pages read one after another. */
 typedef struct WrvqPageStream
 {
 	ReadStream	 *stream; /* the server's; NULL: it has none, we read ahead ourselves */
 	WrvqReadAhead ahead;
-	int64		  next; /* of the blocks */
+	int64		  next;						 /* of the blocks: to be read */
+	int64		  handed_out;				 /* pages */
+	Buffer		  pinned[WRVQ_PAGES_PINNED]; /* a ring of those that follow */
 } WrvqPageStream;
 
 extern void	  WrvqBeginReadAhead(WrvqReadAhead *ahead, Relation relation, const BlockNumber *blocks, int64 count);
 extern void	  WrvqReadAheadAt(WrvqReadAhead *ahead, int64 i);
 extern void	  WrvqBeginPages(WrvqPageStream *pages, Relation relation, const BlockNumber *blocks, int64 count);
 extern Buffer WrvqNextPage(WrvqPageStream *pages, Buffer buffer);
+extern Page	  WrvqPageAhead(const WrvqPageStream *pages, int distance);
 extern void	  WrvqEndPages(WrvqPageStream *pages);
 
 /* ---------- wrvqrerank.c ---------- */
@@ -592,9 +601,11 @@ extern void			 WrvqRerankByOperator(WrvqReranker *reranker, FmgrInfo *function, 
 extern bool			 WrvqFetchVector(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float **vector,
 									 int *dimensions);
 extern uint64		 WrvqFetchCodebook(WrvqReranker *reranker, uint64 row, Snapshot snapshot);
-extern bool WrvqRerank(WrvqReranker *reranker, uint64 row, Snapshot snapshot, const float *query, int dimensions,
-					   double *distance);
-extern void WrvqEndRerank(WrvqReranker *reranker);
+extern void			 WrvqBeginRows(WrvqReranker *reranker, const uint64 *rows, int64 count);
+extern bool			 WrvqRerank(WrvqReranker *reranker, int64 i, Snapshot snapshot, const float *query, int dimensions,
+								double *distance);
+extern void			 WrvqEndRows(WrvqReranker *reranker);
+extern void			 WrvqEndRerank(WrvqReranker *reranker);
 
 /* ---------- wrvqinfo.c ---------- */
 

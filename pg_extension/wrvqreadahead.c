@@ -48,6 +48,17 @@ next_block(ReadStream *stream, void *data, void *buffer_data)
 	return pages->next < pages->ahead.count ? pages->ahead.blocks[pages->next++] : InvalidBlockNumber;
 }
 
+static Buffer
+read_next(WrvqPageStream *pages)
+{
+	if (pages->stream != NULL)
+		return WrvqNextOfStream(pages->stream);
+	if (pages->next >= pages->ahead.count)
+		return InvalidBuffer;
+	WrvqReadAheadAt(&pages->ahead, pages->next);
+	return ReadBuffer(pages->ahead.relation, pages->ahead.blocks[pages->next++]);
+}
+
 /* blocks[count] of a relation: no two in sequence equal. */
 void
 WrvqBeginPages(WrvqPageStream *pages, Relation relation, const BlockNumber *blocks, int64 count)
@@ -55,25 +66,38 @@ WrvqBeginPages(WrvqPageStream *pages, Relation relation, const BlockNumber *bloc
 	WrvqBeginReadAhead(&pages->ahead, relation, blocks, count);
 	pages->next = 0;
 	pages->stream = WrvqBeginStream(relation, next_block, pages);
+	pages->handed_out = 0;
+	for (int i = 0; i < WRVQ_PAGES_PINNED; i++)
+		pages->pinned[i] = read_next(pages);
 }
 
 /* The next page, pinned, in exchange for the pin of another one (or InvalidBuffer). */
 Buffer
 WrvqNextPage(WrvqPageStream *pages, Buffer buffer)
 {
-	if (pages->stream == NULL)
-	{
-		WrvqReadAheadAt(&pages->ahead, pages->next);
-		return ReleaseAndReadBuffer(buffer, pages->ahead.relation, pages->ahead.blocks[pages->next++]);
-	}
+	Buffer *pinned = &pages->pinned[pages->handed_out++ % WRVQ_PAGES_PINNED], next = *pinned;
+
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
-	return WrvqNextOfStream(pages->stream);
+	*pinned = read_next(pages);
+	return next;
+}
+
+/* The page that comes so many after the one handed out last, 1 to WRVQ_PAGES_PINNED; NULL: none does. */
+Page
+WrvqPageAhead(const WrvqPageStream *pages, int distance)
+{
+	Buffer buffer = pages->pinned[(pages->handed_out + distance - 1) % WRVQ_PAGES_PINNED];
+
+	return BufferIsValid(buffer) ? BufferGetPage(buffer) : NULL;
 }
 
 void
 WrvqEndPages(WrvqPageStream *pages)
 {
+	for (int i = 0; i < WRVQ_PAGES_PINNED; i++)
+		if (BufferIsValid(pages->pinned[i]))
+			ReleaseBuffer(pages->pinned[i]);
 	if (pages->stream != NULL)
 		WrvqEndStream(pages->stream);
 }

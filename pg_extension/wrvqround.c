@@ -97,12 +97,6 @@ add_error(WrvqScan *state, double distance, float estimate)
 static void
 rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float *estimates, int64 count)
 {
-	BlockNumber	 *blocks = palloc_extended(sizeof(BlockNumber) * Max(count, 1), MCXT_ALLOC_HUGE);
-	WrvqReadAhead ahead;
-
-	for (int64 i = 0; i < count; i++)
-		blocks[i] = WrvqBlockFromRow(rows[i]);
-	WrvqBeginReadAhead(&ahead, scan->heapRelation, blocks, count);
 	if (state->result_count + count > state->result_capacity)
 	{
 		state->result_capacity = Max(2 * state->result_capacity, state->result_count + count);
@@ -110,14 +104,13 @@ rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float
 							 ? MemoryContextAllocHuge(state->context, state->result_capacity * sizeof(ScanResult))
 							 : repalloc_huge(state->results, state->result_capacity * sizeof(ScanResult));
 	}
+	WrvqBeginRows(state->reranker, rows, count);
 	for (int64 i = 0; i < count; i++)
 	{
 		ScanResult *result = &state->results[state->result_count];
 
 		CHECK_FOR_INTERRUPTS();
-		WrvqReadAheadAt(&ahead, i);
-		if (!WrvqRerank(state->reranker, rows[i], scan->xs_snapshot, state->query, state->dimensions,
-						&result->distance))
+		if (!WrvqRerank(state->reranker, i, scan->xs_snapshot, state->query, state->dimensions, &result->distance))
 			continue;
 		if (estimates != NULL)
 			add_error(state, result->distance, estimates[i]);
@@ -135,7 +128,7 @@ rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float
 		result->row = rows[i];
 		state->result_count++;
 	}
-	pfree(blocks);
+	WrvqEndRows(state->reranker);
 }
 
 /* Adds rows, sorted, to those that were reranked. */
