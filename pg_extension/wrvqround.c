@@ -91,6 +91,7 @@ add_error(WrvqScan *state, double distance, float estimate)
 	difference = error - state->error_mean;
 	state->error_mean += difference / state->errors;
 	state->error_squares += difference * (error - state->error_mean);
+	state->estimate_mean += (estimate - state->estimate_mean) / state->errors;
 }
 
 /* Computes exact distances of new rows and adds them to the results.  estimates: NULL if there are none. */
@@ -218,6 +219,19 @@ search_lists(IndexScanDesc scan, WrvqScan *state)
 }
 
 /*
+ * The mean error of all estimates.  Those reranked were chosen by estimate: where
+ * rows lie exponentially denser the farther away they are, more of them lack
+ * than exceed, by rate * variance; the rate is 1 / mean depth below the limit.
+ */
+static double
+error_bias(const WrvqScan *state)
+{
+	double deviation = error_deviation(state), depth = state->next_estimate - state->estimate_mean;
+
+	return depth > 0 && isfinite(depth) ? state->error_mean - deviation * deviation / depth : state->error_mean;
+}
+
+/*
  * The exact distance, as estimates are scaled, up to which at most a permitted
  * share of the rows is still among those that were not reranked: their
  * estimates miss as the others' do.
@@ -225,7 +239,7 @@ search_lists(IndexScanDesc scan, WrvqScan *state)
 static double
 supported_distance(const WrvqScan *state)
 {
-	return state->next_estimate + state->error_mean - WrvqDeviations() * error_deviation(state);
+	return state->next_estimate + error_bias(state) - WrvqDeviations() * error_deviation(state);
 }
 
 /* How many of the sorted results the round supports in their order, beside those that were returned. */

@@ -146,7 +146,7 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 	state->result_count = state->result_capacity = state->next = state->depth = 0;
 	state->last_distance = -DBL_MAX;
 	state->returned = state->latecomers = state->errors = 0;
-	state->error_mean = state->error_squares = 0;
+	state->error_mean = state->error_squares = state->estimate_mean = 0;
 	state->inside = 0;
 	state->next_estimate = INFINITY;
 	state->visited_all = false;

@@ -40,6 +40,7 @@ typedef struct WrvqScan
 	int64  errors;
 	double error_mean;
 	double error_squares;
+	double estimate_mean;
 	int64  inside; /* rows of lists that are in range */
 
 	/* reranked rows, by distance; those from next are not returned yet */
