@@ -556,6 +556,10 @@ extern void			 wrvqrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey o
 extern bool			 wrvqgettuple(IndexScanDesc scan, ScanDirection direction);
 extern void			 wrvqendscan(IndexScanDesc scan);
 
+/* ---------- wrvqlists.c ---------- */
+
+extern void WrvqScanLists(WrvqSearch *search, const uint32 *lists, int count, bool whole);
+
 /* ---------- wrvqreadahead.c ---------- */
 
 /* Requests for pages that somebody else will read. */
@@ -591,6 +595,11 @@ extern void	  WrvqBeginPages(WrvqPageStream *pages, Relation relation, const Blo
 extern Buffer WrvqNextPage(WrvqPageStream *pages, Buffer buffer);
 extern Page	  WrvqPageAhead(const WrvqPageStream *pages, int distance);
 extern void	  WrvqEndPages(WrvqPageStream *pages);
+
+/* ---------- wrvqrecent.c ---------- */
+
+extern void	  WrvqPrefetchRecent(Relation relation, BlockNumber block);
+extern Buffer WrvqReadRecent(Relation relation, BlockNumber block);
 
 /* ---------- wrvqrerank.c ---------- */
 

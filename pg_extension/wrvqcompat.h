@@ -60,4 +60,13 @@ typedef struct ReadStream ReadStream;
 #define WrvqEndStream(stream)						((void) 0)
 #endif
 
+/* 16 calls nodes of files locators */
+#if PG_VERSION_NUM >= 160000
+#define WrvqLocator(relation)	 ((relation)->rd_locator)
+#define WrvqFileNumber(relation) ((relation)->rd_locator.relNumber)
+#else
+#define WrvqLocator(relation)	 ((relation)->rd_node)
+#define WrvqFileNumber(relation) ((relation)->rd_node.relNode)
+#endif
+
 #endif

@@ -56,7 +56,9 @@ read_next(WrvqPageStream *pages)
 	if (pages->next >= pages->ahead.count)
 		return InvalidBuffer;
 	WrvqReadAheadAt(&pages->ahead, pages->next);
-	return ReadBuffer(pages->ahead.relation, pages->ahead.blocks[pages->next++]);
+	if (pages->next + WRVQ_PAGES_PINNED < pages->ahead.count)
+		WrvqPrefetchRecent(pages->ahead.relation, pages->ahead.blocks[pages->next + WRVQ_PAGES_PINNED]);
+	return WrvqReadRecent(pages->ahead.relation, pages->ahead.blocks[pages->next++]);
 }
 
 /* blocks[count] of a relation: no two in sequence equal. */

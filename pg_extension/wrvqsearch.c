@@ -1,26 +1,13 @@
 /*
- * wrvqsearch.c: the three layers: ranks lists and sub-lists, scans their
- * blocks, and keeps the best candidates.  What the distances mean is the
- * kernels' business; here are the pages.
+ * wrvqsearch.c: ranks lists, has them scanned, and keeps the best candidates.
+ * What the distances mean is the kernels' business.
  */
 #include "wrvq.h"
 
 #include <math.h>
 
-#include "miscadmin.h"
-
 /* the best lists are visited first, so that most later entries miss the threshold */
 #define FIRST_LISTS 16
-
-/* how far ahead the page is of which a block is fetched into the processor's cache */
-#define PREFETCHED_PAGE 2
-
-/*
- * mean entries from which choosing among sub-lists pays: half a block.  At a
- * sixth of a block, ranking them took 13 % of a query and spared 6 % of its
- * entries.
- */
-#define SUBLIST_ENTRIES_MIN (WRVQ_BLOCK_ENTRIES / 2)
 
 /* candidates kept for each one that a round asks for, once there are no more lists to visit */
 #define CANDIDATES_KEPT 32
@@ -52,188 +39,6 @@ WrvqBeginSearch(Relation index, const WrvqMetaData *meta, const float *vector)
 	return search;
 }
 
-/* Does the block hold entries of a chosen sub-list, as far as their range tells? */
-static bool
-is_chosen(const WrvqSlotHeader *slot, const uint8 *chosen, int sublists)
-{
-	if (chosen == NULL)
-		return true;
-	for (int i = slot->sublist_min; i <= Min(slot->sublist_max, sublists - 1); i++)
-		if (chosen[i / 8] & (1 << i % 8))
-			return true;
-	return false;
-}
-
-/*
- * Scans the blocks of one list, or those of its chosen sub-lists.  A slot that
- * is no longer this list's (vacuum has moved the list since the pointer to it
- * was read) starts the list anew: rows met twice are reranked once.
- */
-static Buffer
-scan_list(WrvqSearch *search, uint32 list, WrvqListEntry *entry, const uint8 *chosen, Buffer buffer)
-{
-	const WrvqCodebook *codebook = search->codebook;
-	WrvqSlotPointer		at = entry->head;
-	int64				visited = 0;
-	int					restarts = 0;
-
-	while (at.block != InvalidBlockNumber)
-	{
-		Page page;
-
-		WrvqCheckBlock(search->index, at.block);
-		buffer = ReleaseAndReadBuffer(buffer, search->index, at.block);
-		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		WrvqCheckPage(search->index, buffer, WRVQ_PAGE_POSTING);
-		page = BufferGetPage(buffer);
-
-		/* all that the list has in sequence on this page, under one lock */
-		do
-		{
-			WrvqSlotHeader *slot;
-
-			if (!WrvqSlotIs(codebook, page, at, list))
-			{
-				if (++restarts > 1000)
-					WrvqCorrupted(search->index, at.block, "a list leads to a block of another list");
-				LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-				WrvqReadListEntry(search->index, search->meta, list, entry);
-				LockBuffer(buffer, BUFFER_LOCK_SHARE);
-				at = entry->head;
-				visited = 0;
-				break;
-			}
-			slot = WrvqGetSlot(codebook, page, at.slot);
-			if (slot->count > 0 && is_chosen(slot, chosen, WrvqSublistCount(&search->meta->shape)))
-				SWIFT(wrvq_kernel.query_scan_block(search->query, list, (const uint8 *) (slot + 1), slot->count));
-			at = slot->next;
-			visited++;
-		} while (at.block == BufferGetBlockNumber(buffer) && visited <= search->slots_max);
-		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
-
-		if (visited > search->slots_max)
-		{
-			/* the index may have grown since the scan began */
-			search->slots_max = (int64) RelationGetNumberOfBlocks(search->index) * codebook->slots_per_page;
-			if (visited > search->slots_max)
-				WrvqCorrupted(search->index, at.block, "the blocks of a list run in a circle");
-		}
-		CHECK_FOR_INTERRUPTS();
-	}
-	return buffer;
-}
-
-/*
- * The fuzzy layer: a bit for every sub-list of these lists that is worth a
- * visit; NULL if all are.
- */
-static uint8 *
-choose_sublists(WrvqSearch *search, const uint32 *lists, int count, int *bytes_per_list)
-{
-	const wrvq_shape *shape = &search->meta->shape;
-	int				  sublists = WrvqSublistCount(shape);
-	void			 *scratch;
-	uint8			 *chosen;
-
-	*bytes_per_list = (sublists + 7) / 8;
-	/* wrvq.probes asks for whole lists; and a block that several sub-lists share is scanned for any of them */
-	if (sublists == 1 || wrvq_probes > 0 || count == 0 ||
-		search->meta->build_entries < (double) SUBLIST_ENTRIES_MIN * sublists * search->meta->list_count)
-		return NULL;
-	scratch = palloc_extended(sizeof(uint64) * sublists * count, MCXT_ALLOC_HUGE);
-	chosen = palloc_extended((Size) *bytes_per_list * count, MCXT_ALLOC_HUGE);
-	SWIFT(wrvq_kernel.query_sublists(search->query, lists, count, WrvqSublistShare(), scratch, chosen));
-	pfree(scratch);
-	return chosen;
-}
-
-/* Where lists begin, page by page. */
-typedef struct ListHeads
-{
-	BlockNumber *blocks; /* [count] */
-	int			*lists;	 /* [count]: the first list that begins there */
-	int			 count;
-} ListHeads;
-
-static ListHeads
-find_heads(WrvqSearch *search, const WrvqListEntry *entries, int count)
-{
-	ListHeads heads = {.blocks = palloc_extended(sizeof(BlockNumber) * Max(count, 1), MCXT_ALLOC_HUGE),
-					   .lists = palloc_extended(sizeof(int) * Max(count, 1), MCXT_ALLOC_HUGE)};
-
-	for (int i = 0; i < count; i++)
-	{
-		BlockNumber block = entries[i].head.block;
-
-		if (block == InvalidBlockNumber || (heads.count > 0 && heads.blocks[heads.count - 1] == block))
-			continue;
-		WrvqCheckBlock(search->index, block);
-		heads.lists[heads.count] = i;
-		heads.blocks[heads.count++] = block;
-	}
-	return heads;
-}
-
-/* Has the processor fetch the block with which the first list on a page ahead begins. */
-static void
-prefetch_block(const WrvqSearch *search, const WrvqPageStream *pages, const WrvqListEntry *entry)
-{
-	const char *slot =
-		(const char *) WrvqGetSlot(search->codebook, WrvqPageAhead(pages, PREFETCHED_PAGE), entry->head.slot);
-
-	for (Size at = 0; at < search->codebook->slot_bytes; at += WRVQ_CACHE_LINE_BYTES)
-		__builtin_prefetch(slot + at);
-}
-
-/*
- * Scans a set of lists in order of number: neighbours share directory and
- * posting pages.  Where each list begins is read ahead; most end on that page.
- */
-static void
-scan_lists(WrvqSearch *search, const uint32 *lists, int count, bool whole)
-{
-	WrvqListEntry *entries = palloc_extended(sizeof(WrvqListEntry) * Max(count, 1), MCXT_ALLOC_HUGE);
-	ListHeads	   heads;
-	int			   head = 0;
-	WrvqPageStream pages;
-	Buffer		   buffer = InvalidBuffer;
-	int			   bytes_per_list = 0;
-	uint8		  *chosen = whole ? NULL : choose_sublists(search, lists, count, &bytes_per_list);
-
-	for (int i = 0; i < count;)
-	{
-		BlockNumber block = WrvqDirectoryBlock(search->meta, lists[i]);
-		Buffer		directory = WrvqReadPage(search->index, block, WRVQ_PAGE_DIRECTORY, BUFFER_LOCK_SHARE);
-
-		for (; i < count && WrvqDirectoryBlock(search->meta, lists[i]) == block; i++)
-			entries[i] = *WrvqDirectoryEntry(BufferGetPage(directory), lists[i]);
-		UnlockReleaseBuffer(directory);
-	}
-	heads = find_heads(search, entries, count);
-	WrvqBeginPages(&pages, search->index, heads.blocks, heads.count);
-	for (int i = 0; i < count; i++)
-	{
-		if (entries[i].head.block == InvalidBlockNumber)
-			continue;
-		if (head < heads.count && heads.lists[head] == i)
-		{
-			buffer = WrvqNextPage(&pages, buffer);
-			if (head + PREFETCHED_PAGE < heads.count)
-				prefetch_block(search, &pages, &entries[heads.lists[head + PREFETCHED_PAGE]]);
-			head++;
-		}
-		buffer = scan_list(search, lists[i], &entries[i], chosen == NULL ? NULL : chosen + i * bytes_per_list, buffer);
-	}
-	WrvqEndPages(&pages);
-	if (BufferIsValid(buffer))
-		ReleaseBuffer(buffer);
-	pfree(heads.blocks);
-	pfree(heads.lists);
-	if (chosen != NULL)
-		pfree(chosen);
-	pfree(entries);
-}
-
 /* Visits the best probes lists and keeps the best limit candidates. */
 static void
 visit_lists(WrvqSearch *search, int probes, int64 limit)
@@ -250,9 +55,9 @@ visit_lists(WrvqSearch *search, int probes, int64 limit)
 	search->limit = limit;
 	SWIFT(wrvq_kernel.query_round(search->query, limit, search->candidates));
 	SWIFT(first = wrvq_kernel.query_lists(search->query, 0, Min(FIRST_LISTS, probes), lists));
-	scan_lists(search, lists, first, true);
+	WrvqScanLists(search, lists, first, true);
 	SWIFT(rest = wrvq_kernel.query_lists(search->query, first, probes - first, lists));
-	scan_lists(search, lists, rest, (uint32) probes == search->meta->list_count);
+	WrvqScanLists(search, lists, rest, (uint32) probes == search->meta->list_count);
 	pfree(lists);
 }
 
