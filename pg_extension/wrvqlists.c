@@ -1,13 +1,15 @@
 /* wrvqlists.c: scans the posting pages of a set of lists, or of the sub-lists chosen in these. */
 #include "wrvq.h"
 
+#include <math.h>
+
 #include "miscadmin.h"
 
 /* how far ahead the page is whose first lines are fetched into the processor's cache */
 #define PREFETCHED_PAGE 2
 
-/* a list's first and last page, so far apart, have only pages of its own between them, as a build leaves them */
-#define PAGES_BETWEEN_MAX 64
+/* lists so many times as long as the mean one are read ahead whole; what lies farther apart is hardly one list as built */
+#define READ_AHEAD_MEANS 4
 
 /*
  * mean entries from which choosing among sub-lists pays: half a block.  At a
@@ -33,11 +35,23 @@ typedef struct ListPages
 
 /* ---------- pages ---------- */
 
-static bool
-is_contiguous(const WrvqListEntry *entry)
+/* Pages, beside the first, that a list as a build leaves it can be expected to go on to. */
+static BlockNumber
+pages_expected(const WrvqSearch *search)
 {
-	return entry->tail.block != InvalidBlockNumber && entry->tail.block > entry->head.block &&
-		   entry->tail.block - entry->head.block <= PAGES_BETWEEN_MAX;
+	const WrvqMetaData *meta = search->meta;
+	double				page_entries = (double) search->codebook->slots_per_page * WRVQ_BLOCK_ENTRIES;
+
+	return (BlockNumber) ceil(READ_AHEAD_MEANS * (double) meta->build_entries / (meta->list_count * page_entries));
+}
+
+/* Those of this list: up to its last one, unless inserts or VACUUM have put that elsewhere. */
+static BlockNumber
+pages_after_head(const WrvqListEntry *entry, BlockNumber most)
+{
+	BlockNumber head = entry->head.block, tail = entry->tail.block;
+
+	return tail != InvalidBlockNumber && tail > head && tail - head <= most ? tail - head : 0;
 }
 
 static void
@@ -52,25 +66,25 @@ add_page(ListPages *pages, BlockNumber block, int slot)
 static void
 begin_pages(ListPages *pages, WrvqSearch *search, const WrvqListEntry *entries, int count)
 {
-	int64 most = 1;
+	BlockNumber expected = pages_expected(search);
+	int64		most = 1;
 
 	for (int i = 0; i < count; i++)
-		most += is_contiguous(&entries[i]) ? entries[i].tail.block - entries[i].head.block + 1 : 1;
+		most += 1 + pages_after_head(&entries[i], expected);
 	pages->blocks = palloc_extended(sizeof(BlockNumber) * most, MCXT_ALLOC_HUGE);
 	pages->slots = palloc_extended(sizeof(int) * most, MCXT_ALLOC_HUGE);
 	pages->firsts = palloc_extended(sizeof(int) * Max(count, 1), MCXT_ALLOC_HUGE);
 	pages->count = 0;
 	for (int i = 0; i < count; i++)
 	{
-		if (entries[i].head.block == InvalidBlockNumber)
+		BlockNumber head = entries[i].head.block, more = pages_after_head(&entries[i], expected);
+
+		if (head == InvalidBlockNumber)
 			continue;
-		WrvqCheckBlock(search->index, entries[i].head.block);
-		add_page(pages, entries[i].head.block, entries[i].head.slot);
+		WrvqCheckBlock(search->index, head + more);
+		add_page(pages, head, entries[i].head.slot);
 		pages->firsts[i] = pages->count - 1;
-		if (!is_contiguous(&entries[i]))
-			continue;
-		WrvqCheckBlock(search->index, entries[i].tail.block);
-		for (BlockNumber block = entries[i].head.block + 1; block <= entries[i].tail.block; block++)
+		for (BlockNumber block = head + 1; block <= head + more; block++)
 			add_page(pages, block, 0);
 	}
 	pages->current = -1;
