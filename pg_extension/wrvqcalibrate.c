@@ -52,6 +52,7 @@ struct WrvqCalibration
 	float			   *prepared;
 	uint64			   *rows;
 	void			   *state;
+	float			   *shared; /* [queries] how near all participants' neighbours are; NULL: there are no others */
 };
 
 /* The true neighbours of all queries. */
@@ -62,8 +63,7 @@ typedef struct Neighbours
 	int				*counts;						 /* [queries] */
 	uint64			*rows;							 /* [queries][WRVQ_CALIBRATION_NEIGHBOURS] */
 	int				 count;							 /* of all */
-	float			*shares[lengthof(temperatures)]; /* [count] that lists before a neighbour's have, ascending */
-	float			*list_shares;					 /* [lists] scratch */
+	float			*shares[lengthof(temperatures)]; /* [count] that lists better than a neighbour's have */
 } Neighbours;
 
 static void
@@ -143,15 +143,16 @@ WrvqShareCalibration(const WrvqCalibration *calibration, void *state)
 										calibration->queries, state));
 }
 
-/* What a participant needs to calibrate in such a state. */
+/* What a participant needs to calibrate in such a state; shared: as calibration_exchange() takes it. */
 WrvqCalibration *
-WrvqPartOfCalibration(const WrvqCodebook *codebook, int queries, void *state)
+WrvqPartOfCalibration(const WrvqCodebook *codebook, int queries, void *state, float *shared)
 {
 	WrvqCalibration *calibration = palloc0(sizeof(WrvqCalibration));
 
 	calibration->codebook = codebook;
 	calibration->queries = queries;
 	calibration->state = state;
+	calibration->shared = shared;
 	return calibration;
 }
 
@@ -177,6 +178,9 @@ WrvqCalibrate(WrvqCalibration *calibration, const WrvqEncoder *encoder)
 	StaticAssertStmt(WRVQ_BATCH_ROWS <= WRVQ_CALIBRATION_BATCH, "a batch is calibrated in one call");
 	for (int i = 0; i < encoder->count; i++)
 		rows[i] = WrvqRowFromTid(&encoder->tids[i]);
+	if (calibration->shared != NULL)
+		SWIFT(wrvq_kernel.calibration_exchange(&encoder->codebook->view, calibration->queries, calibration->state,
+											   calibration->shared));
 	SWIFT(wrvq_kernel.calibration_add(&encoder->codebook->view, calibration->queries, calibration->state,
 									  encoder->prepared, rows, encoder->encoded,
 									  encoder->spill > 1 ? encoder->encoded + encoder->count : NULL, encoder->count));
@@ -223,7 +227,6 @@ begin_neighbours(WrvqCalibration *calibration)
 	all->rows = palloc(sizeof(uint64) * WRVQ_CALIBRATION_NEIGHBOURS * queries);
 	for (int t = 0; t < lengthof(temperatures); t++)
 		all->shares[t] = palloc(sizeof(float) * WRVQ_CALIBRATION_NEIGHBOURS * queries);
-	all->list_shares = palloc(sizeof(float) * codebook->view.shape.levels[0].codeword_count);
 	return all;
 }
 
@@ -233,18 +236,14 @@ add_query_shares(Neighbours *all, int i, int first, int last)
 {
 	WrvqCalibration	   *calibration = all->calibration;
 	const WrvqCodebook *codebook = calibration->codebook;
-	uint32				ranks[WRVQ_CALIBRATION_NEIGHBOURS];
+	uint32				lists[WRVQ_CALIBRATION_NEIGHBOURS];
 	wrvq_query		   *query = begin_query(all, i);
 
-	SWIFT(all->counts[i] = wrvq_kernel.calibration_ranks(&codebook->view, calibration->queries, calibration->state, i,
-														 query, ranks, all->rows + i * WRVQ_CALIBRATION_NEIGHBOURS));
-	SWIFT(wrvq_kernel.query_sort_lists(query));
+	SWIFT(all->counts[i] =
+			  wrvq_kernel.calibration_neighbours(&codebook->view, calibration->queries, calibration->state, i, query,
+												 all->rows + i * WRVQ_CALIBRATION_NEIGHBOURS, lists));
 	for (int t = first; t <= last; t++)
-	{
-		SWIFT(wrvq_kernel.query_shares(query, temperatures[t], all->list_shares));
-		for (int j = 0; j < all->counts[i]; j++)
-			all->shares[t][all->count + j] = all->list_shares[ranks[j]];
-	}
+		SWIFT(wrvq_kernel.query_shares(query, temperatures[t], lists, all->counts[i], all->shares[t] + all->count));
 	all->count += all->counts[i];
 }
 

@@ -20,6 +20,7 @@
 #include "storage/dsm_impl.h"
 #include "storage/spin.h"
 #include "tcop/tcopprot.h"
+#include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -31,6 +32,7 @@
 #define KEY_STATES	   UINT64CONST(0xFF97000000000005)
 #define KEY_TRAINING   UINT64CONST(0xFF97000000000006)
 #define KEY_QUERY_TEXT UINT64CONST(0xFF97000000000007)
+#define KEY_NEARNESS   UINT64CONST(0xFF97000000000008)
 
 /* left free in /dev/shm by us */
 #define SPARE_SHARED_BYTES (8 * 1024 * 1024)
@@ -77,6 +79,7 @@ struct WrvqWorkers
 	Shared			*shared;
 	char			*image;
 	char			*states;
+	float			*nearness; /* [queries] of the calibration's neighbours */
 	char			*training; /* NULL: the leader trains alone */
 	Sharedsort		*sort;
 };
@@ -167,6 +170,7 @@ fill_shared_memory(WrvqWorkers *workers, Relation heap, Relation index, const Wr
 	tuplesort_initialize_shared(workers->sort, most, context->seg);
 	workers->image = aligned(allocate(workers, KEY_IMAGE, image_bytes + 64));
 	workers->states = aligned(allocate(workers, KEY_STATES, state_bytes(codebook, queries) * most + 64));
+	workers->nearness = allocate(workers, KEY_NEARNESS, sizeof(float) * Max(1, queries));
 	if (training_bytes > 0)
 		workers->training = aligned(allocate(workers, KEY_TRAINING, training_bytes + 64));
 	text = allocate(workers, KEY_QUERY_TEXT, strlen(debug_query_string ? debug_query_string : "") + 1);
@@ -236,6 +240,7 @@ WrvqStartWorkers(Relation heap, Relation index, IndexInfo *info, const WrvqCodeb
 	estimate(workers->context, tuplesort_estimate_shared(wanted + 1));
 	estimate(workers->context, image_bytes + 64);
 	estimate(workers->context, state_bytes(codebook, queries) * (wanted + 1) + 64);
+	estimate(workers->context, sizeof(float) * Max(1, queries));
 	if (training_bytes > 0)
 		estimate(workers->context, training_bytes + 64);
 	estimate(workers->context, strlen(debug_query_string ? debug_query_string : "") + 1);
@@ -326,7 +331,7 @@ help_to_train(Shared *shared, char *training)
 /* One participant's pass and sort; returns the rows of the table that it met. */
 static double
 encode_part(Shared *shared, Sharedsort *sort, ParallelTableScanDesc scan, Relation heap, Relation index,
-			IndexInfo *info, const WrvqCodebook *codebook, char *state, WrvqPass *result)
+			IndexInfo *info, const WrvqCodebook *codebook, char *state, float *nearness, WrvqPass *result)
 {
 	SortCoordinate	coordinate = palloc0(sizeof(SortCoordinateData));
 	Tuplesortstate *sorted;
@@ -338,8 +343,8 @@ encode_part(Shared *shared, Sharedsort *sort, ParallelTableScanDesc scan, Relati
 	coordinate->sharedsort = sort;
 	sorted = WrvqBeginSort(maintenance_work_mem / shared->participants, coordinate);
 	pass = WrvqBeginPass(heap, index, info, codebook, WrvqSpill(index, codebook),
-						 WrvqPartOfCalibration(codebook, shared->queries, state + statistics_bytes(codebook)), state,
-						 sorted);
+						 WrvqPartOfCalibration(codebook, shared->queries, state + statistics_bytes(codebook), nearness),
+						 state, sorted);
 	heap_tuples = WrvqRunPass(pass, table_beginscan_parallel(heap, scan), !IsParallelWorker());
 	tuplesort_performsort(sorted);
 	tuplesort_end(sorted);
@@ -377,7 +382,8 @@ WrvqBuildWorker(dsm_segment *segment, shm_toc *toc)
 	states = aligned(shm_toc_lookup(toc, KEY_STATES, false));
 	tuplesort_attach_shared(sort, segment);
 	heap_tuples = encode_part(shared, sort, shm_toc_lookup(toc, KEY_SCAN, false), heap, index, info, codebook,
-							  states + state_bytes(codebook, shared->queries) * (ParallelWorkerNumber + 1), &pass);
+							  states + state_bytes(codebook, shared->queries) * (ParallelWorkerNumber + 1),
+							  shm_toc_lookup(toc, KEY_NEARNESS, false), &pass);
 	SpinLockAcquire(&shared->mutex);
 	shared->heap_tuples += heap_tuples;
 	shared->rows += pass.rows;
@@ -410,12 +416,14 @@ WrvqEncodeTogether(WrvqWorkers *workers, Relation heap, Relation index, IndexInf
 		memset(state, 0, statistics_bytes(codebook));
 		WrvqShareCalibration(calibration, state + statistics_bytes(codebook));
 	}
+	for (int i = 0; i < shared->queries; i++)
+		workers->nearness[i] = -get_float4_infinity();
 	pg_memory_barrier();
 	pg_atomic_write_u32(&shared->stage, STAGE_ENCODE);
 	ConditionVariableBroadcast(&shared->changed);
 
 	*heap_tuples = encode_part(shared, workers->sort, shm_toc_lookup(workers->context->toc, KEY_SCAN, false), heap,
-							   index, info, codebook, workers->states, &pass);
+							   index, info, codebook, workers->states, workers->nearness, &pass);
 	WaitForParallelWorkersToFinish(workers->context);
 	*heap_tuples += shared->heap_tuples;
 	*rows = pass.rows + shared->rows;

@@ -35,8 +35,20 @@ private func exponentScale(_ query: UnsafePointer<wrvq_query>, _ temperature: Fl
 
 /// The best and the worst score.
 private func scoreRange(_ scores: FloatPointer, _ lists: Int) -> (Float, Float) {
-  var low = scores[0], high = scores[0]
-  var i = 1
+  var lows = Floats8(repeating: scores[0]), highs = lows
+  var i = 0
+  while i &+ 8 <= lists {
+    lows = ws_min(load8(scores, i), lows)
+    highs = ws_max(load8(scores, i), highs)
+    i &+= 8
+  }
+  var low = lows[0], high = highs[0]
+  var lane = 1
+  while lane < 8 {
+    low = lows[lane] < low ? lows[lane] : low
+    high = highs[lane] > high ? highs[lane] : high
+    lane &+= 1
+  }
   while i < lists {
     low = scores[i] < low ? scores[i] : low
     high = scores[i] > high ? scores[i] : high
@@ -45,20 +57,38 @@ private func scoreRange(_ scores: FloatPointer, _ lists: Int) -> (Float, Float) 
   return (low, high)
 }
 
-/// The likelihood of the lists whose score is below `limit`, and how many they are.
-@inline(__always)
-private func spent(
-  _ scores: FloatPointer, _ lists: Int, below limit: Float, best: Float, scale: Float
-) -> (Float, Int) {
-  var sum = Floats8.zero, counts = Floats8.zero
-  let limits = Floats8(repeating: limit), bests = Floats8(repeating: best)
-  let one = Floats8(repeating: 1)
+/// Gives every list its likelihood; returns their sum.
+private func fillLikelihoods(
+  _ query: UnsafePointer<wrvq_query>, _ lists: Int, best: Float, _ temperature: Float
+) -> Float {
+  let scores = query.pointee.list_scores!, likelihoods = query.pointee.list_likelihoods!
+  let bests = Floats8(repeating: best), scale = exponentScale(query, temperature)
+  var sum = Floats8.zero
   var i = 0
   // The scores are padded to sixteen with infinities.
   while i < lists {
     let score = load8(scores, i)
-    let isOut = score .>= limits
-    sum += exp2OfNegative((score - bests) * scale).replacing(with: 0, where: isOut)
+    let likelihood = exp2OfNegative((score - bests) * scale)
+      .replacing(with: 0, where: score .>= Floats8(repeating: .infinity))
+    store8(likelihoods, i, likelihood)
+    sum += likelihood
+    i &+= 8
+  }
+  return horizontalSum(sum)
+}
+
+/// The likelihood of the lists whose score is below `limit`, and how many they are.
+@inline(__always)
+private func spent(
+  _ query: UnsafePointer<wrvq_query>, _ lists: Int, below limit: Float
+) -> (Float, Int) {
+  let scores = query.pointee.list_scores!, likelihoods = query.pointee.list_likelihoods!
+  var sum = Floats8.zero, counts = Floats8.zero
+  let limits = Floats8(repeating: limit), one = Floats8(repeating: 1)
+  var i = 0
+  while i < lists {
+    let isOut = load8(scores, i) .>= limits
+    sum += load8(likelihoods, i).replacing(with: 0, where: isOut)
     counts += one.replacing(with: 0, where: isOut)
     i &+= 8
   }
@@ -71,72 +101,51 @@ private func spent(
 ///   - temperature: In deviations of a list's distances.
 ///   - share: 0…1.
 /// - Returns: 1…lists.
-/// - Complexity: O(lists), some twenty passes over their scores.
+/// - Complexity: O(lists), some log₂(lists) passes over their scores.
 @inline(never)
 func queryProbes(
   _ query: UnsafePointer<wrvq_query>, _ temperature: Float, _ share: Float
 ) -> Int {
   let lists = listCount(wrvq_codebook_shape(query.pointee.codebook!))
-  let scores = UnsafePointer(query.pointee.list_scores!)
-  let (best, worst) = scoreRange(scores, lists)
-  let scale = exponentScale(query, temperature)
+  let (best, worst) = scoreRange(UnsafePointer(query.pointee.list_scores!), lists)
   if share >= 1 || !(worst > best) { return lists }
-  let total = spent(scores, lists, below: .infinity, best: best, scale: scale).0
+  let wanted = share * fillLikelihoods(query, lists, best: best, temperature)
   // The least score at which the lists before it have spent more than the share.
   var low = best, high = worst
-  var count = lists
+  var countBelowLow = 0, count = lists
   var step = 0
-  while step < 20 {
+  while step < 20 && count &- countBelowLow > 1 {
     let middle = low + (high - low) / 2
-    let (likelihood, before) = spent(scores, lists, below: middle, best: best, scale: scale)
-    if likelihood > share * total {
+    let (likelihood, before) = spent(query, lists, below: middle)
+    if likelihood > wanted {
       high = middle
       count = before
     } else {
       low = middle
+      countBelowLow = before
     }
     step &+= 1
   }
   return count > 0 ? count : 1
 }
 
-/// Sorts the lists, best first.
-@inline(never)
-func querySortLists(_ query: UnsafeMutablePointer<wrvq_query>) {
-  sortAscending(
-    query.pointee.list_keys!, listCount(wrvq_codebook_shape(query.pointee.codebook!)))
-}
-
-/// The share of all likelihood that the lists before each one have, once they are sorted.
+/// The share of all likelihood that the lists have that are better than each of some.
+///
+/// - Parameters:
+///   - lists: `n` of them.
+///   - shares: Output, `n`.
+/// - Complexity: O(n · all lists).
 @inline(never)
 func queryShares(
-  _ query: UnsafePointer<wrvq_query>, _ temperature: Float, _ shares: MutableFloatPointer
+  _ query: UnsafePointer<wrvq_query>, _ temperature: Float, _ lists: UnsafePointer<UInt32>,
+  _ n: Int, _ shares: MutableFloatPointer
 ) {
-  let lists = listCount(wrvq_codebook_shape(query.pointee.codebook!))
-  let keys = query.pointee.list_keys!, best = keyValue(keys[0])
-  let scale = exponentScale(query, temperature)
-  var total = 0.0
+  let all = listCount(wrvq_codebook_shape(query.pointee.codebook!))
+  let scores = UnsafePointer(query.pointee.list_scores!)
+  let total = fillLikelihoods(query, all, best: scoreRange(scores, all).0, temperature)
   var i = 0
-  while i < lists {
-    let end = lists &- i < 8 ? lists &- i : 8
-    var scores = Floats8(repeating: best)
-    var lane = 0
-    while lane < end {
-      scores[lane] = keyValue(keys[i &+ lane])
-      lane &+= 1
-    }
-    let likelihoods = exp2OfNegative((scores - Floats8(repeating: best)) * scale)
-    lane = 0
-    while lane < end {
-      shares[i &+ lane] = Float(total)
-      total += Double(likelihoods[lane])
-      lane &+= 1
-    }
-    i &+= 8
-  }
-  i = 0
-  while i < lists {
-    shares[i] = Float(Double(shares[i]) / total)
+  while i < n {
+    shares[i] = spent(query, all, below: scores[Int(lists[i])]).0 / total
     i &+= 1
   }
 }

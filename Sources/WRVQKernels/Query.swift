@@ -28,6 +28,7 @@ private func carve(
   query.pointee.vector = bytes(4 &* d).assumingMemoryBound(to: Float.self)
   query.pointee.list_products = bytes(4 &* ceil16(lists)).assumingMemoryBound(to: Float.self)
   query.pointee.list_scores = bytes(4 &* ceil16(lists)).assumingMemoryBound(to: Float.self)
+  query.pointee.list_likelihoods = bytes(4 &* ceil16(lists)).assumingMemoryBound(to: Float.self)
   query.pointee.list_keys = bytes(8 &* ceil16(lists)).assumingMemoryBound(to: UInt64.self)
   var scratch = d
   var i = 1

@@ -23,29 +23,47 @@ private struct Calibration {
   }
 
   /// Adds rows in batches of the sizes given; what the batches leave over is not added.
-  func add(_ rows: CalibrationRows, batches: [Int]) {
+  func add(_ rows: CalibrationRows, batches: [Int], secondLists: [UInt32]? = nil) {
     var start = 0
     for n in batches {
       let end = start + n, d = codebook.d
       let prepared = GuardedBuffer(Array(rows.prepared[start * d..<end * d]))
       let identifiers = GuardedBuffer(Array(rows.identifiers[start..<end]))
       let encoded = GuardedBuffer(Array(rows.encoded[start..<end]))
+      let spilled = secondLists.map { lists in
+        GuardedBuffer(
+          (start..<end).map { row in
+            var encoded = rows.encoded[row]
+            encoded.list = lists[row]
+            return encoded
+          })
+      }
       codebook.kernels.calibration_add(
         codebook.codebook, queries, memory, prepared.pointer, identifiers.pointer,
-        encoded.pointer, nil, n)
+        encoded.pointer, spilled?.pointer, n)
       start = end
     }
   }
 
-  func ranks(_ index: Int, _ query: SampleQuery) -> [Int] {
+  /// As a participant does before each batch.
+  func exchange(_ shared: GuardedBuffer<Float>) {
+    codebook.kernels.calibration_exchange(codebook.codebook, queries, memory, shared.pointer)
+  }
+
+  func merge(_ other: Calibration) {
+    codebook.kernels.calibration_merge(codebook.codebook, queries, memory, other.memory)
+  }
+
+  /// The neighbours of a query, nearest first, and their lists.
+  func neighbours(_ index: Int, _ query: SampleQuery) -> (rows: [UInt64], lists: [Int]) {
     let capacity = Int(WRVQ_CALIBRATION_NEIGHBOURS)
-    let ranks = GuardedBuffer<UInt32>(count: capacity).spoil()
-    let neighbours = GuardedBuffer<UInt64>(count: capacity).spoil()
-    let found = codebook.kernels.calibration_ranks(
-      codebook.codebook, queries, memory, index, query.query, ranks.pointer, neighbours.pointer)
+    let rows = GuardedBuffer<UInt64>(count: capacity).spoil()
+    let lists = GuardedBuffer<UInt32>(count: capacity).spoil()
+    let found = codebook.kernels.calibration_neighbours(
+      codebook.codebook, queries, memory, index, query.query, rows.pointer, lists.pointer)
     #expect((0...capacity).contains(found))
-    #expect(ranks.elements.dropFirst(found).allSatisfy { $0 == 0x7f7f_7f7f })
-    return ranks.elements.prefix(found).map(Int.init)
+    #expect(lists.elements.dropFirst(found).allSatisfy { $0 == 0x7f7f_7f7f })
+    return (Array(rows.elements.prefix(found)), lists.elements.prefix(found).map(Int.init))
   }
 }
 
@@ -68,6 +86,14 @@ private struct CalibrationRows {
   /// As a table's are: many that differ in the block's number only, above 32 bits for some.
   static func identifier(_ row: Int) -> UInt64 {
     UInt64(row / 3) << (row % 2 == 0 ? 32 : 16) | UInt64(row % 3 + 1)
+  }
+
+  func slice(_ range: Range<Int>, _ d: Int) -> CalibrationRows {
+    var slice = self
+    slice.prepared = Array(prepared[range.lowerBound * d..<range.upperBound * d])
+    slice.identifiers = Array(identifiers[range])
+    slice.encoded = Array(encoded[range])
+    return slice
   }
 
   func vector(_ row: Int, _ d: Int) -> [Float] { Array(vectors[row * d..<(row + 1) * d]) }
@@ -117,20 +143,21 @@ private struct Distances {
 
   private static func list(ofRow row: Int) -> UInt32 { UInt32((row * 7 + 3) % lists) }
 
-  /// Lists in order of the query's keys: position is rank.
-  private func ranking(_ query: SampleQuery) -> [Int] {
-    let keys = (0..<query.codebook.lists).map { query.query.pointee.list_keys![$0] }
-    let ranking = keys.sorted().map { Int(UInt32(truncatingIfNeeded: $0)) }
-    #expect(ranking.sorted() == Array(keys.indices))
-    return ranking
-  }
-
-  /// The rows behind the ranks of a query, where rows have lists of their own; -1: no such rank.
-  private func rows(_ ranks: [Int], _ query: SampleQuery) -> [Int] {
-    let ranking = ranking(query)
+  /// The rows that are the neighbours of a query with the vector of `row`, where rows have lists of
+  /// their own; -1: no such list.
+  private func kept(
+    _ calibration: Calibration, _ index: Int, _ rows: CalibrationRows, row: Int
+  ) -> [Int] {
+    let codebook = calibration.codebook
+    let query = SampleQuery(codebook, rows.vector(row, codebook.d))
     var owners = [Int](repeating: -1, count: Self.lists)
     for row in 0..<Self.lists { owners[Int(Self.list(ofRow: row))] = row }
-    return ranks.map { ranking.indices.contains($0) ? owners[ranking[$0]] : -1 }
+    let found = calibration.neighbours(index, query)
+    let kept = found.lists.map { owners.indices.contains($0) ? owners[$0] : -1 }
+    for (kept, identifier) in zip(kept, found.rows) where rows.identifiers.indices.contains(kept) {
+      #expect(identifier == rows.identifiers[kept])
+    }
+    return kept
   }
 
   private func wideRows(_ codebook: SampleCodebook, _ vectors: [Float]) -> CalibrationRows {
@@ -160,8 +187,7 @@ private struct Distances {
         codebook, own.flatMap { rows.prepared($0, d) }, own.map { rows.identifiers[$0] })
       calibration.add(rows, batches: [50, 128, 1, 17, 104])
       for (index, row) in own.enumerated() {
-        let query = SampleQuery(codebook, rows.vector(row, d))
-        let kept = self.rows(calibration.ranks(index, query), query)
+        let kept = kept(calibration, index, rows, row: row)
         #expect(!kept.contains(row))
         expectNearest(
           kept,
@@ -188,8 +214,7 @@ private struct Distances {
     for (owner, row) in [(identifier, 10), (identifier, 3), (0xffff_0000_0001, 10)] {
       let calibration = Calibration(codebook, rows.prepared(row, d), [owner])
       calibration.add(rows, batches: [25, 35])
-      let query = SampleQuery(codebook, rows.vector(row, d))
-      let kept = self.rows(calibration.ranks(0, query), query)
+      let kept = kept(calibration, 0, rows, row: row)
       let distances = Distances(rows, codebook, rows.prepared(row, d), owner)
       expectNearest(kept, distances, "identifier \(owner), vector of row \(row)")
       #expect(kept.contains(50) == (owner != identifier && row == 10))
@@ -209,9 +234,8 @@ private struct Distances {
         codebook, rows.prepared(0, d) + rows.prepared(1, d), [rows.identifiers[0], 1 << 40])
       calibration.add(rows, batches: [added / 2, added - added / 2].filter { $0 > 0 })
       for (index, others) in [max(0, added - 1), added].enumerated() {
-        let query = SampleQuery(codebook, rows.vector(index, d))
-        let ranks = calibration.ranks(index, query), kept = self.rows(ranks, query)
-        #expect(ranks.count == min(others, 10))
+        let kept = kept(calibration, index, rows, row: index)
+        #expect(kept.count == min(others, 10))
         #expect(Set(kept).count == kept.count)
         #expect(Set(kept).isSubset(of: (index == 0 ? 1 : 0)..<max(added, 1)))
       }
@@ -250,10 +274,7 @@ private struct Distances {
         codebook, own.flatMap { rows.prepared($0, d) }, own.map { rows.identifiers[$0] })
       calibration.add(rows, batches: batches)
       kept.append(
-        own.indices.map { index in
-          let query = SampleQuery(codebook, rows.vector(own[index], d))
-          return self.rows(calibration.ranks(index, query), query)
-        })
+        own.indices.map { self.kept(calibration, $0, rows, row: own[$0]) })
       for (index, row) in own.enumerated() {
         let distances = Distances(
           rows, codebook, rows.prepared(row, d), rows.identifiers[row])
@@ -277,48 +298,86 @@ private struct Distances {
       codebook, own.flatMap { rows.prepared($0, d) }, own.map { rows.identifiers[$0] })
     calibration.add(rows, batches: [22, 128])
     for (index, row) in own.enumerated() {
-      let query = SampleQuery(codebook, rows.vector(row, d))
-      let kept = self.rows(calibration.ranks(index, query), query)
+      let kept = kept(calibration, index, rows, row: row)
       #expect(kept.count == 10 && Set(kept).count == 10 && !kept.contains(row))
       #expect(kept.allSatisfy { (0..<150).contains($0) })
     }
   }
 
-  // MARK: Ranks
+  // MARK: Participants
+
+  @Test(arguments: KernelLevel.available, wide)
+  func participantsFindTogetherWhatOneFinds(_ level: KernelLevel, _ sample: SampleShape) {
+    let codebook = SampleCodebook(level, sample), d = codebook.d
+    let rows = wideRows(codebook, codebook.vectors(300, seed: 88))
+    let own = [0, 64, 65, 130, 299]
+    let prepared = own.flatMap { rows.prepared($0, d) },
+      identifiers = own.map { rows.identifiers[$0] }
+    for doExchange in [false, true] {
+      let parts = (0..<3).map { _ in Calibration(codebook, prepared, identifiers) }
+      let shared = GuardedBuffer([Float](repeating: -.infinity, count: own.count))
+      var last = shared.elements
+      for start in stride(from: 0, to: 300, by: 20) {
+        let part = parts[start / 20 % 3]
+        if doExchange {
+          part.exchange(shared)
+          #expect(zip(shared.elements, last).allSatisfy { $0 >= $1 })
+          last = shared.elements
+        }
+        part.add(rows.slice(start..<start + 20, d), batches: [20])
+      }
+      #expect(last.allSatisfy { $0 > -.infinity } == doExchange)
+      let whole = Calibration(codebook, prepared, identifiers)
+      for part in parts { whole.merge(part) }
+      for (index, row) in own.enumerated() {
+        expectNearest(
+          kept(whole, index, rows, row: row),
+          Distances(rows, codebook, rows.prepared(row, d), rows.identifiers[row]),
+          "query \(index), exchange \(doExchange)")
+      }
+    }
+  }
+
+  // MARK: Lists
 
   @Test(arguments: KernelLevel.available, SampleShape.all)
-  func ranksAreThePlacesOfTheNeighboursLists(_ level: KernelLevel, _ sample: SampleShape) {
-    let codebook = SampleCodebook(level, sample), d = codebook.d, kernels = codebook.kernels
+  func neighboursHaveTheListsTheyAreIn(_ level: KernelLevel, _ sample: SampleShape) {
+    let codebook = SampleCodebook(level, sample), d = codebook.d
     let rows = CalibrationRows(codebook, codebook.vectors(110, seed: 87))
     let own = [0, 5, 21, 22, 54, 83, 109]
     // Memory as a server gives it, aligned to eight bytes.
     let calibration = Calibration(
       codebook, own.flatMap { rows.prepared($0, d) }, own.map { rows.identifiers[$0] }, slack: 8)
     calibration.add(rows, batches: [37, 3, 70])
-    // As at the end of a build: the ranking by what the rows are like.
-    let statistics = GuardedBuffer<UInt8>(
-      count: Int(kernels.statistics_bytes(codebook.codebook)), alignment: 8)
-    let encoded = GuardedBuffer(rows.encoded)
-    let entries = GuardedBuffer(Array(codebook.encode(rows.prepared).1.joined()))
-    codebook.withLayout {
-      kernels.statistics_add(
-        codebook.codebook, $0, statistics.raw, encoded.pointer, entries.pointer, rows.count)
-    }
-    kernels.image_set_statistics(codebook.codebook, statistics.raw)
     for (index, row) in own.enumerated() {
-      let query = SampleQuery(codebook, rows.vector(row, d)), ranking = ranking(query)
-      let ranks = calibration.ranks(index, query)
+      let query = SampleQuery(codebook, rows.vector(row, d))
+      let found = calibration.neighbours(index, query)
       let distances = Distances(
         rows, codebook, rows.prepared(row, d), rows.identifiers[row])
-      #expect(ranks.count == 10)
-      for (place, rank) in ranks.enumerated() {
-        let possible = distances.candidates(place).map {
-          ranking.firstIndex(of: Int(rows.encoded[$0].list))!
-        }
-        #expect(possible.contains(rank), "query \(index), place \(place)")
+      #expect(found.rows.count == 10)
+      for (place, list) in found.lists.enumerated() {
+        let possible = distances.candidates(place)
+        #expect(possible.contains { rows.identifiers[$0] == found.rows[place] })
+        #expect(possible.contains { rows.encoded[$0].list == UInt32(list) })
       }
       // Asking changes nothing.
-      #expect(calibration.ranks(index, query) == ranks)
+      #expect(calibration.neighbours(index, query) == found)
+    }
+  }
+
+  @Test(arguments: KernelLevel.available, wide)
+  func ofTwoListsTheBetterOneCounts(_ level: KernelLevel, _ sample: SampleShape) {
+    let codebook = SampleCodebook(level, sample), d = codebook.d
+    let rows = wideRows(codebook, codebook.vectors(60, seed: 89))
+    let second = (0..<rows.count).map { (Self.list(ofRow: $0) + 200) % UInt32(Self.lists) }
+    let calibration = Calibration(codebook, rows.prepared(7, d), [rows.identifiers[7]])
+    calibration.add(rows, batches: [60], secondLists: second)
+    let query = SampleQuery(codebook, rows.vector(7, d)), found = calibration.neighbours(0, query)
+    let scores = query.query.pointee.list_scores!
+    for (identifier, list) in zip(found.rows, found.lists) {
+      let row = rows.identifiers.firstIndex(of: identifier)!
+      let lists = [Int(rows.encoded[row].list), Int(second[row])]
+      #expect(lists.contains(list) && lists.allSatisfy { scores[list] <= scores[$0] })
     }
   }
 }

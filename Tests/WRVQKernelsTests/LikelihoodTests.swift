@@ -22,18 +22,23 @@ import Testing
     return SampleQuery(codebook, codebook.vectors(1, seed: 90))
   }
 
+  private func scores(_ query: SampleQuery) -> [Float] {
+    (0..<query.codebook.lists).map { query.query.pointee.list_scores![$0] }
+  }
+
+  /// Of all lists, best first.
   private func shares(_ query: SampleQuery, _ temperature: Float) -> [Float] {
-    let kernels = query.codebook.kernels
-    kernels.query_sort_lists(query.query)
-    let shares = GuardedBuffer<Float>(count: query.codebook.lists).spoil()
-    kernels.query_shares(query.query, temperature, shares.pointer)
+    let scores = scores(query), lists = scores.indices.sorted { scores[$0] < scores[$1] }
+    let guarded = GuardedBuffer(lists.map(UInt32.init))
+    let shares = GuardedBuffer<Float>(count: lists.count).spoil()
+    query.codebook.kernels.query_shares(
+      query.query, temperature, guarded.pointer, lists.count, shares.pointer)
     return shares.elements
   }
 
   /// The same in double precision.
   private func expectedShares(_ query: SampleQuery, _ temperature: Float) -> [Double] {
-    let scores = (0..<query.codebook.lists)
-      .map { Double(query.query.pointee.list_scores![$0]) }.sorted()
+    let scores = scores(query).map(Double.init).sorted()
     let width = Double(temperature) * Double(query.query.pointee.deviation)
     let likelihoods = scores.map { width > 0 ? exp(-($0 - scores[0]) / width) : 1 }
     let total = likelihoods.reduce(0, +)

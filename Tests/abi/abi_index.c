@@ -215,10 +215,11 @@ calibration_finds_neighbours(void)
 		Index	  index;
 		size_t	  bytes;
 		void	 *memory, *other, *arena;
-		uint32_t *ranks = GUARDED(uint32_t, WRVQ_CALIBRATION_NEIGHBOURS);
+		uint32_t *lists = GUARDED(uint32_t, WRVQ_CALIBRATION_NEIGHBOURS);
 		uint64_t *rows = GUARDED(uint64_t, WRVQ_CALIBRATION_NEIGHBOURS);
 		float	 *prepared;
 		uint64_t *own;
+		float	 *shared;
 
 		EXPECT(make_index((wrvq_metric) metric, &index));
 		bytes = (size_t) KERNEL(calibration_bytes)(&index.codebook, queries);
@@ -229,18 +230,23 @@ calibration_finds_neighbours(void)
 		own = GUARDED_COPY(uint64_t, index.rows, queries);
 		KERNEL(calibration_begin)(&index.codebook, prepared, own, queries, memory);
 		KERNEL(calibration_begin)(&index.codebook, prepared, own, queries, other);
+		shared = GUARDED(float, queries);
+		for (int i = 0; i < queries; i++)
+			shared[i] = -INFINITY;
 		calibrate(&index, memory, queries, 0, index.n / 3);
+		KERNEL(calibration_exchange)(&index.codebook, queries, memory, shared);
+		KERNEL(calibration_exchange)(&index.codebook, queries, other, shared);
 		calibrate(&index, other, queries, index.n / 3, index.n - index.n / 3);
 		KERNEL(calibration_merge)(&index.codebook, queries, memory, other);
 		for (int i = 0; i < queries; i++)
 		{
 			EXPECT(KERNEL(query_begin)(&index.codebook, &index.layout,
 									   GUARDED_COPY(float, index.vectors + i * index.d, index.d), arena) == WRVQ_OK);
-			EXPECT(KERNEL(calibration_ranks)(&index.codebook, queries, memory, i, arena, ranks, rows) ==
+			EXPECT(KERNEL(calibration_neighbours)(&index.codebook, queries, memory, i, arena, rows, lists) ==
 				   WRVQ_CALIBRATION_NEIGHBOURS);
 			for (int k = 0; k < WRVQ_CALIBRATION_NEIGHBOURS; k++)
 			{
-				EXPECT(ranks[k] < (uint32_t) index.lists);
+				EXPECT(lists[k] < (uint32_t) index.lists);
 				EXPECT(is_neighbour(&index, i, (int) (rows[k] >> 16) * 5 + (int) (rows[k] & 0xffff) - 1));
 			}
 		}

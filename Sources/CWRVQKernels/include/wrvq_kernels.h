@@ -178,6 +178,7 @@ typedef struct wrvq_query
 	float	   *WRVQ_NULLABLE vector;	/* [d] prepared */
 	float	   *WRVQ_NULLABLE list_products;	/* [ceil16(lists)] */
 	float	   *WRVQ_NULLABLE list_scores;	/* [ceil16(lists)], padding +inf */
+	float	   *WRVQ_NULLABLE list_likelihoods;	/* [ceil16(lists)], of the last question about shares */
 	uint64_t   *WRVQ_NULLABLE list_keys;	/* [lists] score in order-preserving bits, list number */
 	float	   *WRVQ_NULLABLE tables[WRVQ_LEVELS_MAX];	/* flat levels from 1: [max(256, s)] */
 	uint8_t    *WRVQ_NULLABLE product_table;	/* [m rounded up to a multiple of 4][16], at most 127 */
@@ -334,14 +335,21 @@ typedef struct wrvq_kernels
 												 const wrvq_encoded *WRVQ_NONNULL encoded,
 												 const wrvq_encoded *WRVQ_NULLABLE spilled, ptrdiff_t n);
 	/*
-	 * ranks[WRVQ_CALIBRATION_NEIGHBOURS]: where the better lists of one query's true
-	 * neighbours stand, from 0, in the ranking of query (just begun with the
-	 * same vector); rows[WRVQ_CALIBRATION_NEIGHBOURS]: which rows they are.
-	 * Returns how many neighbours there are.
+	 * Tells other participants, which have the same queries and rows of their own, how near
+	 * neighbours found so far are, and learns it from them: shared[queries], at first
+	 * -INFINITY.  What they know to be too far need not be kept here either.
 	 */
-	ptrdiff_t	(*WRVQ_NONNULL calibration_ranks) (const wrvq_codebook *WRVQ_NONNULL codebook, ptrdiff_t queries, void *WRVQ_NONNULL memory,
-												   ptrdiff_t index, const wrvq_query *WRVQ_NONNULL query, uint32_t *WRVQ_NONNULL ranks,
-												   uint64_t *WRVQ_NONNULL rows);
+	void		(*WRVQ_NONNULL calibration_exchange) (const wrvq_codebook *WRVQ_NONNULL codebook, ptrdiff_t queries,
+													  void *WRVQ_NONNULL memory, float *WRVQ_NONNULL shared);
+	/*
+	 * One query's true neighbours, nearest first: rows[WRVQ_CALIBRATION_NEIGHBOURS] and
+	 * the better of their lists, as query (begun with the same vector) ranks them.
+	 * Returns how many there are.
+	 */
+	ptrdiff_t	(*WRVQ_NONNULL calibration_neighbours) (const wrvq_codebook *WRVQ_NONNULL codebook, ptrdiff_t queries,
+														void *WRVQ_NONNULL memory, ptrdiff_t index,
+														const wrvq_query *WRVQ_NONNULL query, uint64_t *WRVQ_NONNULL rows,
+														uint32_t *WRVQ_NONNULL lists);
 	/*
 	 * Adds to memory what other, begun with the same queries, has found among
 	 * rows of its own.
@@ -386,10 +394,9 @@ typedef struct wrvq_kernels
 	 * come before this share (0..1) of all likelihood is spent: at least 1.
 	 */
 	int32_t		(*WRVQ_NONNULL query_probes) (const wrvq_query *WRVQ_NONNULL query, float temperature, float share);
-	/* Sorts the lists, best first; what query_lists() has ranked stays ranked. */
-	void		(*WRVQ_NONNULL query_sort_lists) (wrvq_query *WRVQ_NONNULL query);
-	/* shares[lists], once they are sorted: the share of all likelihood that the lists before each one have. */
-	void		(*WRVQ_NONNULL query_shares) (const wrvq_query *WRVQ_NONNULL query, float temperature, float *WRVQ_NONNULL shares);
+	/* shares[n]: the share of all likelihood that the lists have that are better than each of lists[n]. */
+	void		(*WRVQ_NONNULL query_shares) (const wrvq_query *WRVQ_NONNULL query, float temperature,
+											  const uint32_t *WRVQ_NONNULL lists, ptrdiff_t n, float *WRVQ_NONNULL shares);
 	/*
 	 * The fuzzy layer: among all sub-lists of lists[n], chooses the given share
 	 * (0..1] by approximate distance; chosen[n][ceil(sublists/8)] gets a bit per

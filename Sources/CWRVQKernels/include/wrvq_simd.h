@@ -188,6 +188,22 @@ ws_round(float x)
 #endif
 }
 
+/*
+ * Raises a number that other processes raise as well, and returns it.  If two do so at
+ * once, the lesser may stay, until the next time.
+ */
+WS_INLINE float
+ws_raise_shared(float *shared, float value)
+{
+	float		current;
+
+	__atomic_load(shared, &current, __ATOMIC_RELAXED);
+	if (!(value > current))
+		return current;
+	__atomic_store(shared, &value, __ATOMIC_RELAXED);
+	return value;
+}
+
 /* a bit per lane: a < b */
 WS_INLINE uint32_t
 ws_less_mask(ws_f32x8 a, ws_f32x8 b)
