@@ -461,7 +461,7 @@ extern const double wrvq_curve_recalls[WRVQ_CURVE_POINTS];
 
 extern void	  WrvqDescribeCurve(const WrvqMetaData *meta, struct StringInfoData *json);
 extern double WrvqExpectedProbes(const WrvqMetaData *meta);
-extern int	  WrvqProbes(const WrvqMetaData *meta, const wrvq_query *query);
+extern int	  WrvqProbes(const WrvqMetaData *meta, const wrvq_query *query, int64 rows);
 extern float  WrvqSublistShare(void);
 extern int64  WrvqRerankDepth(const WrvqMetaData *meta);
 extern double WrvqDeviations(void);

@@ -10,7 +10,19 @@
 #include "utils/memutils.h"
 
 /* how much farther each round reaches */
-#define REACH_GROWTH  1.5
+#define REACH_GROWTH 1.5
+
+/*
+ * How many times more neighbours a round's lists are for once those of the lists before are returned: some half of the
+ * lists, and then all.  Smaller steps cost more in sum: with 10, a filter that one row in 100 passes takes as long as if
+ * all lists were visited at once.
+ */
+#define ROWS_GROWTH 150
+
+/* the fewest entries that lists have for each of the neighbours that they are for */
+#define ENTRIES_A_ROW 20
+
+/* how many times more lists that is, if wrvq.probes says how many are visited first */
 #define PROBES_GROWTH 4
 
 /* rows that the lists of the first round support in a sphere, of which some may be missed; the least by which lists grow */
@@ -22,6 +34,20 @@
 
 /* the first round supports the ten neighbours that WrvqRerankDepth() and WrvqProbes() are for, and a row that asks */
 #define ROWS_OF_FIRST_ROUND 11
+
+/* More lists, for more neighbours than the lists visited so far are for. */
+static int
+widen_lists(WrvqScan *state, int lists)
+{
+	double probes = (double) state->probes * PROBES_GROWTH;
+
+	state->rows *= ROWS_GROWTH;
+	if (wrvq_probes == 0)
+		probes = Max(state->probes, WrvqProbes(&state->meta, state->search->query, state->rows));
+	probes = Max(probes, (double) state->rows * ENTRIES_A_ROW * lists / Max(state->meta.build_entries, 1));
+	/* what is left beyond two thirds of the lists is not worth a visit of its own */
+	return probes > lists * 2.0 / 3 ? lists : (int) probes;
+}
 
 /* Where the first round reaches; later ones multiply it. */
 static void
@@ -38,13 +64,17 @@ plan_round(WrvqScan *state)
 		if (wrvq_probes > 0)
 			state->probes = wrvq_probes;
 		else if (state->search != NULL)
-			state->probes = WrvqProbes(&state->meta, state->search->query);
+			state->probes = WrvqProbes(&state->meta, state->search->query, WRVQ_CALIBRATION_NEIGHBOURS);
+		state->rows = ROWS_OF_FIRST_ROUND;
 	}
 	else
 	{
 		state->reach = Min((int64) ceil(state->reach * REACH_GROWTH), Max(bound, state->reach));
-		/* what is left beyond half of the lists is not worth a visit of its own */
-		state->probes = state->probes > lists / PROBES_GROWTH / 2 ? lists : state->probes * PROBES_GROWTH;
+		if (!state->visited_all && (state->returned + state->next >= state->rows || isinf(state->next_estimate)))
+			state->probes = widen_lists(state, lists);
+		/* the last round */
+		if (state->reach >= bound)
+			state->probes = lists;
 	}
 	state->probes = Max(1, Min(state->probes, lists));
 	if (state->round == 0)
@@ -253,7 +283,7 @@ supported_results(const WrvqScan *state)
 		return most;
 	/* neighbours farther away are in more lists */
 	if (!state->visited_all)
-		most = Min(most, (int64) ROWS_OF_FIRST_ROUND * state->probes / state->first_probes - state->returned);
+		most = Min(most, state->rows - state->returned);
 	if (state->round == 0)
 		return Max(0, Min(most, ROWS_OF_FIRST_ROUND * state->reach / state->first_reach));
 	limit = supported_distance(state);

@@ -29,6 +29,7 @@ typedef struct WrvqScan
 	bool	exhausted;	 /* nothing is left to widen to */
 	int64	first_reach; /* that ten rows take */
 	int		first_probes;
+	int64	rows;		   /* neighbours that the lists visited are for */
 	int64	reach;		   /* candidates to rerank in all */
 	int		probes;		   /* lists to visit */
 	float	next_estimate; /* the best one that was not reranked */

@@ -9,7 +9,7 @@
 /* the best lists are visited first, so that most later entries miss the threshold */
 #define FIRST_LISTS 16
 
-/* candidates kept for each one that a round asks for, once there are no more lists to visit */
+/* candidates kept for each one that a round asks for, but the first, after which most scans end */
 #define CANDIDATES_KEPT 32
 
 /* candidates kept where all up to a bound are wanted, and how many more if those were too few */
@@ -61,14 +61,11 @@ visit_lists(WrvqSearch *search, int probes, int64 limit)
 	pfree(lists);
 }
 
-/*
- * Candidates to keep where so many are asked for now: never more than a scan may rerank, unless asked for.  A round
- * that leaves lists out is followed by one that visits more of them, and finds its candidates anew.
- */
+/* Candidates to keep where so many are asked for now: never more than a scan may rerank, unless asked for. */
 static int64
-candidates_kept(const WrvqSearch *search, int probes, int64 reach)
+candidates_kept(const WrvqSearch *search, int64 reach)
 {
-	int64 kept = (uint32) probes == search->meta->list_count ? reach * CANDIDATES_KEPT : reach;
+	int64 kept = search->probes == 0 ? reach : reach * CANDIDATES_KEPT;
 
 	return wrvq_max_scan_tuples > 0 ? Min(kept, Max(reach, wrvq_max_scan_tuples)) : kept;
 }
@@ -90,8 +87,8 @@ take_candidates(WrvqSearch *search, int64 reach, const uint64 *taken, int64 take
 /*
  * The best reach candidates of the best probes lists, without those among
  * taken[taken_count]: rows and estimates, both in order of row identifier.
- * Of all lists more candidates are kept than are asked for now, so that a wider
- * reach visits none again.
+ * From the second time on more candidates are kept than are asked for now, so that
+ * a wider reach visits no list again.
  */
 WrvqCandidates
 WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken, int64 taken_count)
@@ -102,7 +99,7 @@ WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken
 	/* room for rows met twice */
 	reach = Min(search->meta->spill > 1 ? reach + reach / 2 : reach, most);
 	if (search->probes != probes || reach > search->limit)
-		visit_lists(search, probes, search->probes == 0 ? reach : Min(candidates_kept(search, probes, reach), most));
+		visit_lists(search, probes, Min(candidates_kept(search, reach), most));
 	return take_candidates(search, reach, taken, taken_count);
 }
 

@@ -17,6 +17,13 @@ const double wrvq_curve_recalls[WRVQ_CURVE_POINTS] = {0.5,	0.7,  0.8,	0.85, 0.9,
 #define SHARE_PER_MISS 11.0
 #define SHARE_MIN	   0.1
 
+/*
+ * The more neighbours, the more of them are in lists not visited: misses grow by
+ * this power of their number.  Of 100,000 and of a million rows, lists that miss
+ * .03 of 100 neighbours miss .07 and .08 of 1,000, .11 and .13 of 3,000.
+ */
+#define MISSES_EXPONENT 0.45
+
 /* without a curve: candidates reranked at a target of .95 */
 #define DEPTH_AT_95 64
 
@@ -28,10 +35,11 @@ const double wrvq_curve_recalls[WRVQ_CURVE_POINTS] = {0.5,	0.7,  0.8,	0.85, 0.9,
  * target permits: nearer than that, and in rounds that reach farther than was
  * asked for, there are fewer.  Simulated at a target of .95 with filters of 10, 1
  * and .1 % from all estimates and distances of two indexes: 1.8 finds .966, .970,
- * .953 of 100,000 rows and .965, .968 of a million; 2.2 .958, .958, .944 and
- * .957, .959 (of a million, .1 % are beyond the default wrvq.max_scan_tuples).
+ * .953 of 100,000 rows and .965, .968 of a million.  Some more are in lists that
+ * are not visited: measured, 1.5 finds .986, .954, .951 and .969, .957 (of a
+ * million, .1 % are beyond the default wrvq.max_scan_tuples).
  */
-#define MISSES_AT_LIMIT 1.9
+#define MISSES_AT_LIMIT 1.5
 
 /* the fewest of the sub-lists to visit, and how many more for each permitted miss less */
 #define SUBLIST_SHARE_MIN	   0.5
@@ -68,9 +76,9 @@ interpolate(const WrvqMetaData *meta, double recall, double *share, double *list
 
 /* The index trained itself as its first rows came, or was empty: nothing was measured. */
 static int
-probes_without_curve(const WrvqMetaData *meta)
+probes_without_curve(const WrvqMetaData *meta, double recall)
 {
-	double share = SHARE_AT_95 + SHARE_PER_MISS * (wrvq_target_recall - 0.95);
+	double share = SHARE_AT_95 + SHARE_PER_MISS * (recall - 0.95);
 
 	return (int) ceil(Max(SHARE_MIN, Min(1.0, share)) * meta->list_count);
 }
@@ -86,26 +94,27 @@ WrvqExpectedProbes(const WrvqMetaData *meta)
 	if (wrvq_target_recall >= 1)
 		return meta->list_count;
 	if (meta->measured == 0)
-		return probes_without_curve(meta);
+		return probes_without_curve(meta, wrvq_target_recall);
 	interpolate(meta, wrvq_target_recall, &share, &lists, &depth);
 	return lists;
 }
 
-/* Lists to visit for a query that has just begun. */
+/* Lists to visit for so many neighbours of a query that has just begun. */
 int
-WrvqProbes(const WrvqMetaData *meta, const wrvq_query *query)
+WrvqProbes(const WrvqMetaData *meta, const wrvq_query *query, int64 rows)
 {
+	double misses = (1 - wrvq_target_recall) * pow((double) WRVQ_CALIBRATION_NEIGHBOURS / rows, MISSES_EXPONENT);
 	double share, lists, depth;
 	int	   probes;
 
 	if (wrvq_target_recall >= 1)
 		return meta->list_count;
 	if (meta->measured == 0)
-		return probes_without_curve(meta);
-	interpolate(meta, wrvq_target_recall, &share, &lists, &depth);
+		return probes_without_curve(meta, 1 - misses);
+	interpolate(meta, 1 - misses, &share, &lists, &depth);
 	SWIFT(probes = wrvq_kernel.query_probes(query, meta->temperature, (float) share));
 	/* lists that have no more entries than are to be reranked are no choice */
-	return Max(probes, (int) ceil(depth * meta->list_count / Max(meta->build_entries, 1)));
+	return Max(probes, (int) ceil(Max(depth, rows) * meta->list_count / Max(meta->build_entries, 1)));
 }
 
 /* Share of the sub-lists to visit in lists that are not among the very best. */
