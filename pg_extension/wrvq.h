@@ -449,7 +449,7 @@ typedef struct WrvqCalibration WrvqCalibration;
 extern WrvqCalibration *WrvqNewCalibration(WrvqSample *sample, bool hold_out);
 extern void				WrvqBeginCalibration(WrvqCalibration *calibration, const WrvqCodebook *codebook);
 extern void				WrvqShareCalibration(const WrvqCalibration *calibration, void *state);
-extern WrvqCalibration *WrvqPartOfCalibration(const WrvqCodebook *codebook, int queries, void *state, float *shared);
+extern WrvqCalibration *WrvqPartOfCalibration(const WrvqCodebook *codebook, int queries, void *state, float *nearness);
 extern void				WrvqMergeCalibration(WrvqCalibration *calibration, void *state);
 extern int				WrvqCalibrationQueries(const WrvqCalibration *calibration);
 extern void				WrvqCalibrate(WrvqCalibration *calibration, const WrvqEncoder *encoder);

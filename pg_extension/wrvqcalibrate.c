@@ -52,7 +52,7 @@ struct WrvqCalibration
 	float			   *prepared;
 	uint64			   *rows;
 	void			   *state;
-	float			   *shared; /* [queries] how near all participants' neighbours are; NULL: there are no others */
+	float			   *nearness; /* [queries] how near all participants' neighbours are; NULL: there are no others */
 };
 
 /* The true neighbours of all queries. */
@@ -143,16 +143,16 @@ WrvqShareCalibration(const WrvqCalibration *calibration, void *state)
 										calibration->queries, state));
 }
 
-/* What a participant needs to calibrate in such a state; shared: as calibration_exchange() takes it. */
+/* What a participant needs to calibrate in such a state; nearness: as calibration_exchange() takes it. */
 WrvqCalibration *
-WrvqPartOfCalibration(const WrvqCodebook *codebook, int queries, void *state, float *shared)
+WrvqPartOfCalibration(const WrvqCodebook *codebook, int queries, void *state, float *nearness)
 {
 	WrvqCalibration *calibration = palloc0(sizeof(WrvqCalibration));
 
 	calibration->codebook = codebook;
 	calibration->queries = queries;
 	calibration->state = state;
-	calibration->shared = shared;
+	calibration->nearness = nearness;
 	return calibration;
 }
 
@@ -178,9 +178,9 @@ WrvqCalibrate(WrvqCalibration *calibration, const WrvqEncoder *encoder)
 	StaticAssertStmt(WRVQ_BATCH_ROWS <= WRVQ_CALIBRATION_BATCH, "a batch is calibrated in one call");
 	for (int i = 0; i < encoder->count; i++)
 		rows[i] = WrvqRowFromTid(&encoder->tids[i]);
-	if (calibration->shared != NULL)
+	if (calibration->nearness != NULL)
 		SWIFT(wrvq_kernel.calibration_exchange(&encoder->codebook->view, calibration->queries, calibration->state,
-											   calibration->shared));
+											   calibration->nearness));
 	SWIFT(wrvq_kernel.calibration_add(&encoder->codebook->view, calibration->queries, calibration->state,
 									  encoder->prepared, rows, encoder->encoded,
 									  encoder->spill > 1 ? encoder->encoded + encoder->count : NULL, encoder->count));

@@ -335,17 +335,17 @@ private func insert(
 
 /// Tells other participants how near the neighbours found so far are, and learns it from them.
 ///
-/// - Parameter shared: `queries`, at first −∞: the best of the participants' last neighbours' scores.
+/// - Parameter nearness: `queries`, at first −∞: the best of the participants' last neighbours' scores.
 @inline(never)
 func calibrationExchange(
   _ codebook: UnsafePointer<wrvq_codebook>, _ queries: Int, _ memory: UnsafeMutableRawPointer,
-  _ shared: MutableFloatPointer
+  _ nearness: MutableFloatPointer
 ) {
   if queries == 0 { return }
   let state = CalibrationMemory(codebook, queries, memory)
   var query = 0
   while query < queries {
-    state.worst[query] = ws_raise_shared(shared + query, state.worst[query])
+    state.worst[query] = ws_raise_shared(nearness + query, state.worst[query])
     query &+= 1
   }
 }

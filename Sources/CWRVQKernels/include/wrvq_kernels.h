@@ -336,11 +336,11 @@ typedef struct wrvq_kernels
 												 const wrvq_encoded *WRVQ_NULLABLE spilled, ptrdiff_t n);
 	/*
 	 * Tells other participants, which have the same queries and rows of their own, how near
-	 * neighbours found so far are, and learns it from them: shared[queries], at first
+	 * neighbours found so far are, and learns it from them: nearness[queries], at first
 	 * -INFINITY.  What they know to be too far need not be kept here either.
 	 */
 	void		(*WRVQ_NONNULL calibration_exchange) (const wrvq_codebook *WRVQ_NONNULL codebook, ptrdiff_t queries,
-													  void *WRVQ_NONNULL memory, float *WRVQ_NONNULL shared);
+													  void *WRVQ_NONNULL memory, float *WRVQ_NONNULL nearness);
 	/*
 	 * One query's true neighbours, nearest first: rows[WRVQ_CALIBRATION_NEIGHBOURS] and
 	 * the better of their lists, as query (begun with the same vector) ranks them.

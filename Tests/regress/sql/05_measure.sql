@@ -27,7 +27,7 @@ REINDEX INDEX item_embedding;
 SELECT advice FROM counts;
 
 -- recall, measured with rows of the table: a setting, and exact when everything is visited and reranked
-SELECT wrvq_recall('item_embedding', 10, 50) >= 0.9 AS at_default;
+SELECT wrvq_recall('item_embedding', 10, 500) >= 0.9 AS at_default;
 SET wrvq.probes = 65536;
 SET wrvq.rerank = 1000000;
 SELECT wrvq_recall('item_embedding', 10, 50) AS all_visited;
@@ -45,7 +45,7 @@ SELECT wrvq_calibrate('item_embedding');
 SELECT jsonb_array_length(wrvq_index_info('item_embedding')->'calibration') AS points,
 	bool_and((p->>'lists')::float8 BETWEEN 1 AND 50) AS lists, bool_and((p->>'rerank')::int BETWEEN 1 AND 1024) AS rerank
 	FROM jsonb_array_elements(wrvq_index_info('item_embedding')->'calibration') p;
-SELECT wrvq_recall('item_embedding', 10, 50) >= 0.9 AS calibrated;
+SELECT wrvq_recall('item_embedding', 10, 500) >= 0.9 AS calibrated;
 SELECT wrvq_check('item_embedding');
 
 -- an untrained index
