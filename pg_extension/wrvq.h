@@ -526,9 +526,10 @@ typedef struct WrvqSearch
 	const WrvqCodebook *codebook;
 	wrvq_query		   *query;
 	int64				slots_max; /* slots that the index can have: no list is longer */
-	/* the candidates of the lists visited last */
+	/* the candidates of the lists visited */
 	int	  probes; /* 0: none yet */
 	int64 limit;
+	bool  skips_sublists; /* not all of these lists were scanned whole */
 	char *candidates;
 } WrvqSearch;
 

@@ -9,8 +9,11 @@
 /* the best lists are visited first, so that most later entries miss the threshold */
 #define FIRST_LISTS 16
 
-/* candidates kept for each one that a round asks for, but the first, after which most scans end */
-#define CANDIDATES_KEPT 32
+/*
+ * Candidates kept for each one that a round asks for, but the first, after which most scans end: a filter that one row in
+ * 100 passes reaches no farther.
+ */
+#define CANDIDATES_KEPT 64
 
 /* candidates kept where all up to a bound are wanted, and how many more if those were too few */
 #define WITHIN_LIMIT_MIN	1000
@@ -39,26 +42,53 @@ WrvqBeginSearch(Relation index, const WrvqMetaData *meta, const float *vector)
 	return search;
 }
 
-/* Visits the best probes lists and keeps the best limit candidates. */
+/* Forgets all candidates; from now on the best limit are kept. */
 static void
-visit_lists(WrvqSearch *search, int probes, int64 limit)
+begin_visit(WrvqSearch *search, int64 limit)
 {
-	uint32 *lists = palloc_extended(sizeof(uint32) * probes, MCXT_ALLOC_HUGE);
-	int64	bytes;
-	int32	first, rest;
+	int64 bytes;
 
 	if (search->candidates != NULL)
 		pfree(search->candidates);
 	SWIFT(bytes = wrvq_kernel.candidates_bytes(limit));
 	search->candidates = palloc_extended(bytes, MCXT_ALLOC_HUGE);
-	search->probes = probes;
+	search->probes = 0;
 	search->limit = limit;
+	search->skips_sublists = false;
 	SWIFT(wrvq_kernel.query_round(search->query, limit, search->candidates));
-	SWIFT(first = wrvq_kernel.query_lists(search->query, 0, Min(FIRST_LISTS, probes), lists));
-	WrvqScanLists(search, lists, first, true);
-	SWIFT(rest = wrvq_kernel.query_lists(search->query, first, probes - first, lists));
-	WrvqScanLists(search, lists, rest, (uint32) probes == search->meta->list_count);
+}
+
+/* Visits the next lists, up to the best probes. */
+static void
+visit_lists(WrvqSearch *search, int probes)
+{
+	int32	first = search->probes, count = probes - first;
+	uint32 *lists = palloc_extended(sizeof(uint32) * Max(count, 1), MCXT_ALLOC_HUGE);
+
+	if (first == 0)
+	{
+		SWIFT(first = wrvq_kernel.query_lists(search->query, 0, Min(FIRST_LISTS, count), lists));
+		WrvqScanLists(search, lists, first, true);
+	}
+	SWIFT(count = wrvq_kernel.query_lists(search->query, first, probes - first, lists));
+	WrvqScanLists(search, lists, count, (uint32) probes == search->meta->list_count);
+	search->probes = probes;
 	pfree(lists);
+}
+
+/*
+ * Has the best probes lists visited and the best needed candidates of them kept, or the best limit where they are
+ * visited anew.  Lists that were visited are not visited again, unless too few of their candidates were kept, or
+ * sub-lists were left out that are looked into now.
+ */
+static void
+need_candidates(WrvqSearch *search, int probes, int64 needed, int64 limit)
+{
+	if (search->candidates != NULL && probes == search->probes && needed <= search->limit)
+		return;
+	if (search->candidates == NULL || probes <= search->probes || needed > search->limit || search->skips_sublists)
+		begin_visit(search, limit);
+	visit_lists(search, probes);
 }
 
 /* Candidates to keep where so many are asked for now: never more than a scan may rerank, unless asked for. */
@@ -98,8 +128,7 @@ WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken
 
 	/* room for rows met twice */
 	reach = Min(search->meta->spill > 1 ? reach + reach / 2 : reach, most);
-	if (search->probes != probes || reach > search->limit)
-		visit_lists(search, probes, Min(candidates_kept(search, reach), most));
+	need_candidates(search, probes, reach, Min(candidates_kept(search, reach), most));
 	return take_candidates(search, reach, taken, taken_count);
 }
 
@@ -118,8 +147,7 @@ WrvqSearchWithin(WrvqSearch *search, int probes, float bound, const uint64 *take
 	for (;; limit *= WITHIN_LIMIT_GROWTH)
 	{
 		limit = Min(limit, most);
-		if (search->probes != probes || limit > search->limit)
-			visit_lists(search, probes, limit);
+		need_candidates(search, probes, limit, limit);
 		SWIFT(within = wrvq_kernel.query_within(search->query, bound));
 		if (within < search->limit || search->limit == most)
 			return take_candidates(search, Min(within, search->limit), taken, taken_count);
@@ -130,7 +158,7 @@ WrvqSearchWithin(WrvqSearch *search, int probes, float bound, const uint64 *take
 void
 WrvqSearchPlaces(WrvqSearch *search, int probes, int64 limit, const uint64 *rows, int count, int64 *places)
 {
-	visit_lists(search, probes, limit);
+	need_candidates(search, probes, limit, limit);
 	for (int i = 0; i < count; i++)
 		SWIFT(places[i] = wrvq_kernel.query_place(search->query, rows[i]));
 }

@@ -47,22 +47,56 @@ func keep(_ query: UnsafeMutablePointer<wrvq_query>, _ estimate: Float, _ row: U
 /// Keeps the best `limit` candidates; the worst of them is the new threshold.
 @inline(never)
 func thinOut(_ query: UnsafeMutablePointer<wrvq_query>) {
-  let keys = query.pointee.candidate_keys!, rows = query.pointee.candidate_rows!
   let limit = Int(query.pointee.limit), count = Int(query.pointee.candidate_count)
   if count <= limit { return }
   // Selecting in a copy leaves the keys in order of slot, so that what stays just moves down.
   let copy = query.pointee.candidate_scratch!
-  copy.update(from: keys, count: count)
+  copy.update(from: query.pointee.candidate_keys!, count: count)
   selectSmallest(copy, count, limit)
-  let worst = largest(copy, limit)
+  drop(query, above: largest(copy, limit))
+}
+
+/// Keys of a sample from which the threshold of a large round is guessed.
+private let sampleKeys = 1024
+
+/// Makes room for more candidates than the best `limit` and at most half as many beyond.
+///
+/// A sample of the keys says which is the worst to keep, some four standard deviations beyond the
+/// limit; should that have failed, all are selected from.
+@inline(never)
+func makeRoom(_ query: UnsafeMutablePointer<wrvq_query>) {
+  let keys = query.pointee.candidate_keys!, sample = query.pointee.candidate_scratch!
+  let limit = Int(query.pointee.limit), count = Int(query.pointee.candidate_count)
+  if limit < 4 &* sampleKeys { return thinOut(query) }
+  var i = 0
+  while i < sampleKeys {
+    sample[i] = keys[i &* count / sampleKeys]
+    i &+= 1
+  }
+  let wanted = sampleKeys &* limit / count &+ sampleKeys / 16
+  selectSmallest(sample, sampleKeys, wanted)
+  let worst = largest(sample, wanted)
+  var kept = 0
+  i = 0
+  while i < count {
+    kept &+= keys[i] <= worst ? 1 : 0
+    i &+= 1
+  }
+  if kept < limit || kept > limit &+ limit / 2 { return thinOut(query) }
+  drop(query, above: worst)
+}
+
+/// Drops the candidates whose keys are larger than `worst`, whose estimate is the new threshold.
+private func drop(_ query: UnsafeMutablePointer<wrvq_query>, above worst: UInt64) {
+  let keys = query.pointee.candidate_keys!, rows = query.pointee.candidate_rows!
+  let count = Int(query.pointee.candidate_count)
   var kept = 0
   var i = 0
   while i < count {
-    if keys[i] <= worst {
-      rows[kept] = rows[i]
-      keys[kept] = keys[i] & 0xffff_ffff_0000_0000 | UInt64(kept)
-      kept &+= 1
-    }
+    let key = keys[i]
+    rows[kept] = rows[i]
+    keys[kept] = key & 0xffff_ffff_0000_0000 | UInt64(kept)
+    kept &+= key <= worst ? 1 : 0
     i &+= 1
   }
   query.pointee.candidate_count = Int64(kept)

@@ -85,6 +85,40 @@ private struct Posting {
     }
   }
 
+  /// A large round guesses its threshold from every so many-th candidate; whatever these are.
+  @Test(arguments: KernelLevel.available)
+  func theBestOfManyEntriesAreKept(_ level: KernelLevel) {
+    let sample = SampleShape.all.first { $0.name == "product, even" }!
+    let codebook = SampleCodebook(level, sample), limit = 5000, entries = 30_000
+    let posting = Posting(codebook, rows: 3000, seed: 56)
+    let query = SampleQuery(codebook, codebook.vectors(1, seed: 57))
+    // The first entry of each block, by estimate.
+    query.beginRound(posting.blocks.count)
+    for block in posting.blocks { query.scan(block.list, block.memory, 1) }
+    let pool = zip(posting.blocks, query.kept).sorted { $0.1.estimate < $1.1.estimate }
+    var numbers = TestNumbers(seed: 58)
+    let orders: [(Int) -> Int] = [
+      { _ in numbers.below(pool.count) },
+      { $0 * pool.count / entries },
+      { (entries - 1 - $0) * pool.count / entries },
+      { $0 % 10 == 0 ? 0 : numbers.below(pool.count) },
+      { $0 % 10 == 0 ? pool.count - 1 : numbers.below(pool.count) },
+      { _ in pool.count / 2 },
+    ]
+    for (i, order) in orders.enumerated() {
+      let sequence = (0..<entries).map(order)
+      query.beginRound(limit)
+      for at in sequence { query.scan(pool[at].0.list, pool[at].0.memory, 1) }
+      _ = query.take()
+      // By estimate, and by arrival among equals.
+      let estimates = sequence.map { pool[$0].1.estimate }
+      let best = estimates.indices.sorted { (estimates[$0], $0) < (estimates[$1], $1) }
+        .prefix(limit).sorted()
+      #expect(query.kept.map(\.row) == best.map { pool[sequence[$0]].1.row }, "order \(i)")
+      #expect(query.kept.map(\.estimate) == best.map { estimates[$0] }, "order \(i)")
+    }
+  }
+
   @Test(arguments: KernelLevel.available, SampleShape.all)
   func candidatesWithinABoundAreCounted(_ level: KernelLevel, _ sample: SampleShape) {
     let codebook = SampleCodebook(level, sample)
@@ -236,6 +270,31 @@ private struct Posting {
         #expect(
           part.next == (n < done ? part.next : done < 300 ? ranked[done].estimate : .infinity))
       }
+    }
+  }
+
+  @Test(arguments: KernelLevel.available)
+  func entriesScannedLaterJoinThoseBefore(_ level: KernelLevel) {
+    let sample = SampleShape.all.first { $0.name == "product, even" }!
+    let codebook = SampleCodebook(level, sample)
+    let posting = Posting(codebook, rows: 300, seed: 59)
+    let query = SampleQuery(codebook, codebook.vectors(1, seed: 60))
+    for split in [0, 1, posting.blocks.count / 2, posting.blocks.count] {
+      query.beginRound(100)
+      for block in posting.blocks[..<split] {
+        query.scan(block.list, block.memory, block.rows.count)
+      }
+      let first = query.takeWithEstimates(40)
+      for block in posting.blocks[split...] {
+        query.scan(block.list, block.memory, block.rows.count)
+      }
+      let more = query.takeWithEstimates(80, without: first.rows)
+      query.beginRound(100)
+      posting.scan(query)
+      let atOnce = query.takeWithEstimates(80, without: first.rows)
+      #expect(more.rows == atOnce.rows, "\(split) blocks first")
+      #expect(more.estimates == atOnce.estimates)
+      #expect(more.next == atOnce.next)
     }
   }
 
