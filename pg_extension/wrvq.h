@@ -599,6 +599,7 @@ extern void	  WrvqEndPages(WrvqPageStream *pages);
 
 /* ---------- wrvqrecent.c ---------- */
 
+extern void	  WrvqPrefetchPlace(Relation relation, BlockNumber block);
 extern void	  WrvqPrefetchRecent(Relation relation, BlockNumber block);
 extern Buffer WrvqReadRecent(Relation relation, BlockNumber block);
 

@@ -56,6 +56,8 @@ read_next(WrvqPageStream *pages)
 	if (pages->next >= pages->ahead.count)
 		return InvalidBuffer;
 	WrvqReadAheadAt(&pages->ahead, pages->next);
+	if (pages->next + 2 * WRVQ_PAGES_PINNED < pages->ahead.count)
+		WrvqPrefetchPlace(pages->ahead.relation, pages->ahead.blocks[pages->next + 2 * WRVQ_PAGES_PINNED]);
 	if (pages->next + WRVQ_PAGES_PINNED < pages->ahead.count)
 		WrvqPrefetchRecent(pages->ahead.relation, pages->ahead.blocks[pages->next + WRVQ_PAGES_PINNED]);
 	return WrvqReadRecent(pages->ahead.relation, pages->ahead.blocks[pages->next++]);

@@ -9,53 +9,60 @@
 #include "storage/buf_internals.h"
 
 /* pages remembered, of all relations: 1 MB, of which only what is used takes memory */
-#define RECENT_PAGES (1 << 17)
+#define RECENT_PAGES (1 << 18)
 
-/* one reading in so many asks the server's table, which notes there that the page is in use */
-#define READINGS_PER_LOOKUP 8
+/* InvalidBuffer: none yet; the buffer itself tells which page it holds */
+static Buffer recent_buffers[RECENT_PAGES];
 
-typedef struct RecentPage
-{
-	BlockNumber block;
-	Buffer		buffer; /* InvalidBuffer: none yet */
-} RecentPage;
-
-static RecentPage recent_pages[RECENT_PAGES];
-
-static inline RecentPage *
-recent_page(Relation relation, BlockNumber block)
+static inline Buffer *
+recent_buffer(Relation relation, BlockNumber block)
 {
 	/* neighbours lie side by side, relations far from each other */
-	return &recent_pages[(block + WrvqFileNumber(relation) * (RECENT_PAGES / 16 + 1)) % RECENT_PAGES];
+	return &recent_buffers[(block + WrvqFileNumber(relation) * (RECENT_PAGES / 16 + 1)) % RECENT_PAGES];
+}
+
+/* Has the processor fetch where a page was found last, for WrvqPrefetchRecent(). */
+void
+WrvqPrefetchPlace(Relation relation, BlockNumber block)
+{
+	__builtin_prefetch(recent_buffer(relation, block));
 }
 
 /* Has the processor fetch what WrvqReadRecent() will look at. */
 void
 WrvqPrefetchRecent(Relation relation, BlockNumber block)
 {
-	const RecentPage *recent = recent_page(relation, block);
+	Buffer recent = *recent_buffer(relation, block);
 
-	if (recent->block == block && recent->buffer != InvalidBuffer)
-		__builtin_prefetch(GetBufferDescriptor(recent->buffer - 1));
+	if (recent != InvalidBuffer)
+		__builtin_prefetch(GetBufferDescriptor(recent - 1));
+}
+
+/*
+ * Has the page in this buffer the highest count of uses?  By that the server
+ * chooses what to replace; ReadBuffer() would raise it, ReadRecentBuffer()
+ * does not.
+ */
+static inline bool
+is_most_used(Buffer buffer)
+{
+	return BUF_STATE_GET_USAGECOUNT(pg_atomic_read_u32(&GetBufferDescriptor(buffer - 1)->state)) == BM_MAX_USAGE_COUNT;
 }
 
 /* ReadBuffer() for pages that are read again and again. */
 Buffer
 WrvqReadRecent(Relation relation, BlockNumber block)
 {
-	static unsigned readings;
-	RecentPage	   *recent = recent_page(relation, block);
+	Buffer *recent = recent_buffer(relation, block);
 
 	if (RelationUsesLocalBuffers(relation))
 		return ReadBuffer(relation, block);
-	/* the buffer tells whether it is still this relation's page */
-	if (recent->block == block && recent->buffer != InvalidBuffer && ++readings % READINGS_PER_LOOKUP != 0 &&
-		ReadRecentBuffer(WrvqLocator(relation), MAIN_FORKNUM, block, recent->buffer))
+	if (*recent != InvalidBuffer && is_most_used(*recent) &&
+		ReadRecentBuffer(WrvqLocator(relation), MAIN_FORKNUM, block, *recent))
 	{
 		pgstat_count_buffer_read(relation);
 		pgstat_count_buffer_hit(relation);
-		return recent->buffer;
+		return *recent;
 	}
-	recent->block = block;
-	return recent->buffer = ReadBuffer(relation, block);
+	return *recent = ReadBuffer(relation, block);
 }
