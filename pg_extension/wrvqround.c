@@ -70,7 +70,7 @@ plan_round(WrvqScan *state)
 	else
 	{
 		state->reach = Min((int64) ceil(state->reach * REACH_GROWTH), Max(bound, state->reach));
-		if (!state->visited_all && (state->returned + state->next >= state->rows || isinf(state->next_estimate)))
+		if (!state->visited_all && (state->returned >= state->rows || isinf(state->next_estimate)))
 			state->probes = widen_lists(state, lists);
 		/* the last round */
 		if (state->reach >= bound)
@@ -85,27 +85,6 @@ plan_round(WrvqScan *state)
 	if (state->reach >= bound)
 		state->exhausted = true;
 }
-
-static inline int
-compare_results(const ScanResult *x, const ScanResult *y)
-{
-	/* NaN, the distance from a zero vector under cosine, sorts last as in SQL */
-	if (isnan(x->distance) || isnan(y->distance))
-	{
-		if (isnan(x->distance) != isnan(y->distance))
-			return isnan(x->distance) ? 1 : -1;
-	}
-	else if (x->distance != y->distance)
-		return x->distance < y->distance ? -1 : 1;
-	return x->row < y->row ? -1 : x->row > y->row;
-}
-
-#define ST_SORT			 sort_results
-#define ST_ELEMENT_TYPE	 ScanResult
-#define ST_COMPARE(a, b) compare_results(a, b)
-#define ST_SCOPE		 static
-#define ST_DEFINE
-#include "lib/sort_template.h"
 
 /* Notes by how much an estimate missed. */
 static void
@@ -128,36 +107,29 @@ add_error(WrvqScan *state, double distance, float estimate)
 static void
 rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float *estimates, int64 count)
 {
-	if (state->result_count + count > state->result_capacity)
-	{
-		state->result_capacity = Max(2 * state->result_capacity, state->result_count + count);
-		state->results = state->results == NULL
-							 ? MemoryContextAllocHuge(state->context, state->result_capacity * sizeof(ScanResult))
-							 : repalloc_huge(state->results, state->result_capacity * sizeof(ScanResult));
-	}
+	WrvqReserveResults(&state->results, count, state->context);
 	WrvqBeginRows(state->reranker, rows, count);
 	for (int64 i = 0; i < count; i++)
 	{
-		ScanResult *result = &state->results[state->result_count];
+		double distance;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!WrvqRerank(state->reranker, i, scan->xs_snapshot, state->query, state->dimensions, &result->distance))
+		if (!WrvqRerank(state->reranker, i, scan->xs_snapshot, state->query, state->dimensions, &distance))
 			continue;
 		if (estimates != NULL)
-			add_error(state, result->distance, estimates[i]);
+			add_error(state, distance, estimates[i]);
 		if (!state->is_ordered)
 		{
-			if (!(result->distance <= state->range->radius))
+			if (!(distance <= state->range->radius))
 				continue;
 			state->inside += estimates != NULL;
 		}
-		else if (result->distance < state->last_distance)
+		else if (distance < state->last_distance)
 		{
 			state->latecomers++;
 			continue;
 		}
-		result->row = rows[i];
-		state->result_count++;
+		WrvqAddResult(&state->results, distance, rows[i]);
 	}
 	WrvqEndRows(state->reranker);
 }
@@ -272,40 +244,46 @@ supported_distance(const WrvqScan *state)
 	return state->next_estimate + error_bias(state) - WrvqDeviations() * error_deviation(state);
 }
 
-/* How many of the sorted results the round supports in their order, beside those that were returned. */
-static int64
-supported_results(const WrvqScan *state)
+/* How many rows, and up to which distance, the round supports in their order. */
+static void
+support_results(WrvqScan *state)
 {
-	int64  most = state->result_count, rows = 0;
-	double limit;
-
+	state->quota = INT64_MAX;
+	state->is_limited = false;
 	if (!state->is_ordered || state->exhausted || (state->round == 0 && wrvq_rerank > 0))
-		return most;
+		return;
 	/* neighbours farther away are in more lists */
 	if (!state->visited_all)
-		most = Min(most, state->rows - state->returned);
+		state->quota = state->rows - state->returned;
 	if (state->round == 0)
-		return Max(0, Min(most, ROWS_OF_FIRST_ROUND * state->reach / state->first_reach));
-	limit = supported_distance(state);
-	while (rows < most)
+		state->quota = Min(state->quota, ROWS_OF_FIRST_ROUND * state->reach / state->first_reach);
+	else
 	{
-		double exact;
-
-		SWIFT(exact = wrvq_kernel.query_exact(state->search->query, state->results[rows].distance));
-		/* NaN is not supported before the end */
-		if (!(exact <= limit))
-			break;
-		rows++;
+		state->is_limited = true;
+		state->limit = supported_distance(state);
 	}
-	return rows;
 }
 
-/* Widens the reach, and says how many of the results, sorted, the round supports in their order. */
+/* Is there a row that the rounds so far support as the next one? */
+bool
+WrvqIsSupported(const WrvqScan *state)
+{
+	double exact;
+
+	if (state->results.count == 0 || state->quota <= 0)
+		return false;
+	if (!state->is_limited)
+		return true;
+	SWIFT(exact = wrvq_kernel.query_exact(state->search->query, state->results.heap[0].distance));
+	/* NaN is not supported before the end */
+	return exact <= state->limit;
+}
+
+/* Widens the reach, and says which results the round supports in their order. */
 void
 WrvqRunRound(IndexScanDesc scan, WrvqScan *state)
 {
 	MemoryContext caller = MemoryContextSwitchTo(state->context);
-	int64		  returned = state->next;
 
 	state->round++;
 	if (state->is_ordered || state->round == 0)
@@ -318,14 +296,6 @@ WrvqRunRound(IndexScanDesc scan, WrvqScan *state)
 		state->exhausted = true;
 	if (!wrvq_iterative_scan && state->range == NULL)
 		state->exhausted = true;
-
-	/* what was returned is not needed any more */
-	state->result_count -= returned;
-	memmove(state->results, state->results + returned, state->result_count * sizeof(ScanResult));
-	state->next = 0;
-	if (state->is_ordered)
-		sort_results(state->results, state->result_count);
-	state->returned += returned;
-	state->depth = supported_results(state);
+	support_results(state);
 	MemoryContextSwitchTo(caller);
 }

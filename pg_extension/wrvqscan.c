@@ -142,8 +142,8 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 	state->exhausted = false;
 	state->taken = NULL;
 	state->taken_count = 0;
-	state->results = NULL;
-	state->result_count = state->result_capacity = state->next = state->depth = 0;
+	memset(&state->results, 0, sizeof(state->results));
+	state->quota = 0;
 	state->last_distance = -DBL_MAX;
 	state->returned = state->latecomers = state->errors = 0;
 	state->error_mean = state->error_squares = state->estimate_mean = 0;
@@ -158,32 +158,33 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 bool
 wrvqgettuple(IndexScanDesc scan, ScanDirection direction)
 {
-	WrvqScan   *state = scan->opaque;
-	ScanResult *result;
+	WrvqScan  *state = scan->opaque;
+	ScanResult result;
 
 	Assert(ScanDirectionIsForward(direction));
 	if (state->round < 0)
 		start_scan(scan, state);
 	if (state->range != NULL && state->range->is_empty)
 		return false;
-	while (state->next >= state->depth)
+	while (!WrvqIsSupported(state))
 	{
 		if (state->round >= 0 && state->exhausted)
 			return false;
 		WrvqRunRound(scan, state);
 	}
-	result = &state->results[state->next];
-	if (state->range != NULL && !(result->distance <= state->range->radius))
+	if (state->range != NULL && !(state->results.heap[0].distance <= state->range->radius))
 		return false;
-	state->next++;
-	WrvqTidFromRow(result->row, &scan->xs_heaptid);
+	result = WrvqRemoveResult(&state->results);
+	state->quota--;
+	state->returned++;
+	WrvqTidFromRow(result.row, &scan->xs_heaptid);
 	scan->xs_recheck = state->range != NULL && state->range->is_one_of_many;
 	if (state->is_ordered)
-		state->last_distance = result->distance;
+		state->last_distance = result.distance;
 	if (scan->numberOfOrderBys > 0)
 	{
 		scan->xs_recheckorderby = !state->is_ordered;
-		scan->xs_orderbyvals[0] = Float8GetDatum(state->is_ordered ? result->distance : -INFINITY);
+		scan->xs_orderbyvals[0] = Float8GetDatum(state->is_ordered ? result.distance : -INFINITY);
 		scan->xs_orderbynulls[0] = state->is_ordered && state->query_is_null;
 	}
 	return true;

@@ -10,6 +10,14 @@ typedef struct ScanResult
 	uint64 row;
 } ScanResult;
 
+/* Rows that wait to be returned. */
+typedef struct ScanResults
+{
+	ScanResult *heap; /* [count] none comes before its parent, that of i at (i - 1) / 2: the first one is the nearest */
+	int64		count;
+	int64		capacity;
+} ScanResults;
+
 typedef struct WrvqScan
 {
 	const WrvqSupport *support;
@@ -44,14 +52,13 @@ typedef struct WrvqScan
 	double estimate_mean;
 	int64  inside; /* rows of lists that are in range */
 
-	/* reranked rows, by distance; those from next are not returned yet */
-	ScanResult *results;
-	int64		result_count;
-	int64		result_capacity;
-	int64		next;
-	int64		depth;		   /* return results up to here before widening */
+	/* reranked rows that are not returned yet */
+	ScanResults results;
+	int64		quota;		   /* so many of them may be returned before widening */
+	bool		is_limited;	   /* only up to the limit */
+	double		limit;		   /* an exact distance, as estimates are scaled */
 	double		last_distance; /* of the last returned row */
-	int64		returned;	   /* rows of earlier rounds */
+	int64		returned;	   /* rows */
 	int64		latecomers;	   /* rows dropped because a farther one was returned */
 } WrvqScan;
 
@@ -62,8 +69,15 @@ WrvqIsExhaustive(const WrvqScan *state)
 	return state->meta.is_trained && (uint32) wrvq_probes >= state->meta.list_count;
 }
 
+/* ---------- wrvqresults.c ---------- */
+
+extern void		  WrvqReserveResults(ScanResults *results, int64 more, MemoryContext context);
+extern void		  WrvqAddResult(ScanResults *results, double distance, uint64 row);
+extern ScanResult WrvqRemoveResult(ScanResults *results);
+
 /* ---------- wrvqround.c ---------- */
 
+extern bool WrvqIsSupported(const WrvqScan *state);
 extern void WrvqRunRound(IndexScanDesc scan, WrvqScan *state);
 
 #endif
