@@ -23,7 +23,7 @@ volatile sig_atomic_t wrvq_in_swift = 0;
 double wrvq_target_recall = 0.95;
 int	   wrvq_probes = 0;
 int	   wrvq_rerank = 0;
-int	   wrvq_max_scan_tuples = 20000;
+int	   wrvq_max_scan_tuples = 50000;
 bool   wrvq_iterative_scan = true;
 
 static relopt_kind wrvq_relopt_kind;
@@ -89,7 +89,7 @@ define_settings(void)
 							"0 chooses by wrvq.target_recall.", &wrvq_rerank, 0, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL,
 							NULL);
 	DefineCustomIntVariable("wrvq.max_scan_tuples", "Rows that one scan may rerank while it widens.",
-							"0 means no limit.", &wrvq_max_scan_tuples, 20000, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL,
+							"0 means no limit.", &wrvq_max_scan_tuples, 50000, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL,
 							NULL);
 	DefineCustomBoolVariable("wrvq.iterative_scan",
 							 "Widens a scan while more rows are wanted, so that filters do not return short.", NULL,

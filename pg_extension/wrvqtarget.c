@@ -36,8 +36,8 @@ const double wrvq_curve_recalls[WRVQ_CURVE_POINTS] = {0.5,	0.7,  0.8,	0.85, 0.9,
  * asked for, there are fewer.  Simulated at a target of .95 with filters of 10, 1
  * and .1 % from all estimates and distances of two indexes: 1.8 finds .966, .970,
  * .953 of 100,000 rows and .965, .968 of a million.  Some more are in lists that
- * are not visited: measured, 1.5 finds .986, .957, .954 and .969, .966 (of a
- * million, .1 % are beyond the default wrvq.max_scan_tuples).
+ * are not visited: measured, 1.5 finds .986, .957, .973 and .969, .966, .950, the
+ * last with 50,000 rows reranked, which is why wrvq.max_scan_tuples is that.
  */
 #define MISSES_AT_LIMIT 1.5
 

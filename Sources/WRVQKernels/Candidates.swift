@@ -3,15 +3,22 @@ import CWRVQKernels
 // What a round keeps of the entries that it estimates, and how it hands them out: the best first,
 // each asking a little farther than the one before.
 
-/// Memory for a round that keeps `limit` candidates: twice as many, so that they are thinned out
-/// only once for every `limit` additions; and room for one block beyond.
+/// Memory for a round that keeps `limit` candidates.
 @inline(never)
 func candidatesBytes(_ limit: Int64) -> Int64 {
-  32 &* candidateCapacity(limit) &+ 8 &* Int64(selectionBoundsMax) &+ 16
+  12 &* candidateCapacity(limit) &+ 8 &* rankedCapacity(limit) &+ 16 &* limit
+    &+ 8 &* Int64(selectionBoundsMax) &+ 16
 }
 
+/// Candidates until they are thinned out: twice as many as are kept, or a quarter as many again if
+/// that is a lot of memory; and room for one block beyond.
 @inline(__always) private func candidateCapacity(_ limit: Int64) -> Int64 {
-  2 &* limit &+ Int64(WRVQ_BLOCK_ENTRIES)
+  limit &+ min(limit, max(limit / 4, 16384)) &+ Int64(WRVQ_BLOCK_ENTRIES)
+}
+
+/// Keys to rank, or bits of all estimates, of half the size, to select from.
+@inline(__always) private func rankedCapacity(_ limit: Int64) -> Int64 {
+  limit &+ Int64(WRVQ_BLOCK_ENTRIES) / 2
 }
 
 /// Starts a round.
@@ -20,15 +27,18 @@ func queryRound(
   _ query: UnsafeMutablePointer<wrvq_query>, _ limit: Int64, _ memory: UnsafeMutableRawPointer
 ) {
   let capacity = Int(candidateCapacity(limit))
-  query.pointee.candidate_keys = memory.assumingMemoryBound(to: UInt64.self)
-  query.pointee.candidate_rows = query.pointee.candidate_keys! + capacity
+  query.pointee.candidate_rows = memory.assumingMemoryBound(to: UInt64.self)
   query.pointee.candidate_ranked = query.pointee.candidate_rows! + capacity
-  query.pointee.ranked_bounds = query.pointee.candidate_ranked! + capacity
+  query.pointee.ranked_bounds =
+    query.pointee.candidate_ranked! + Int(rankedCapacity(limit))
   // Numbers of 128 bits lie there too.
   let scratch = UnsafeMutableRawPointer(query.pointee.ranked_bounds! + selectionBoundsMax)
     .alignedUp(toMultipleOf: 16)
   query.pointee.candidate_scratch = scratch.assumingMemoryBound(to: UInt64.self)
+  query.pointee.candidate_estimates =
+    (scratch + 16 &* Int(limit)).assumingMemoryBound(to: Float.self)
   query.pointee.limit = limit
+  query.pointee.candidate_capacity = Int64(capacity)
   query.pointee.candidate_count = 0
   query.pointee.ranked_count = -1
   query.pointee.threshold = .infinity
@@ -38,69 +48,103 @@ func queryRound(
 func keep(_ query: UnsafeMutablePointer<wrvq_query>, _ estimate: Float, _ row: UInt64) {
   if row == WRVQ_ROW_DEAD { return }
   let at = Int(query.pointee.candidate_count)
-  query.pointee.candidate_keys![at] = orderedKey(estimate, UInt32(truncatingIfNeeded: at))
+  query.pointee.candidate_estimates![at] = estimate
   query.pointee.candidate_rows![at] = row
   query.pointee.candidate_count = Int64(at &+ 1)
   query.pointee.ranked_count = -1
 }
 
-/// Keeps the best `limit` candidates; the worst of them is the new threshold.
+/// Keeps the best `limit` candidates, of equal ones the first; the worst of them is the new threshold.
 @inline(never)
 func thinOut(_ query: UnsafeMutablePointer<wrvq_query>) {
   let limit = Int(query.pointee.limit), count = Int(query.pointee.candidate_count)
   if count <= limit { return }
-  // Selecting in a copy leaves the keys in order of slot, so that what stays just moves down.
-  let copy = query.pointee.candidate_scratch!
-  copy.update(from: query.pointee.candidate_keys!, count: count)
-  selectSmallest(copy, count, limit)
-  drop(query, above: largest(copy, limit))
-}
-
-/// Keys of a sample from which the threshold of a large round is guessed.
-private let sampleKeys = 1024
-
-/// Makes room for more candidates than the best `limit` and at most half as many beyond.
-///
-/// A sample of the keys says which is the worst to keep, some four standard deviations beyond the
-/// limit; should that have failed, all are selected from.
-@inline(never)
-func makeRoom(_ query: UnsafeMutablePointer<wrvq_query>) {
-  let keys = query.pointee.candidate_keys!, sample = query.pointee.candidate_scratch!
-  let limit = Int(query.pointee.limit), count = Int(query.pointee.candidate_count)
-  if limit < 4 &* sampleKeys { return thinOut(query) }
+  let estimates = query.pointee.candidate_estimates!
+  let bits = selectionBits(query)
   var i = 0
-  while i < sampleKeys {
-    sample[i] = keys[i &* count / sampleKeys]
+  while i < count {
+    bits[i] = orderedBits(estimates[i])
     i &+= 1
   }
-  let wanted = sampleKeys &* limit / count &+ sampleKeys / 16
-  selectSmallest(sample, sampleKeys, wanted)
+  selectSmallestOf(bits, count, limit)
+  let worst = largest(bits, limit)
+  var better = 0
+  i = 0
+  while i < limit {
+    better &+= bits[i] < worst ? 1 : 0
+    i &+= 1
+  }
+  drop(query, above: worst, equal: limit &- better)
+}
+
+/// Where candidates are ranked later, bits of their estimates are selected from.
+@inline(__always)
+private func selectionBits(_ query: UnsafeMutablePointer<wrvq_query>)
+  -> UnsafeMutablePointer<UInt32>
+{
+  UnsafeMutableRawPointer(query.pointee.candidate_ranked!).assumingMemoryBound(to: UInt32.self)
+}
+
+/// Estimates in the sample by which the threshold of a round is guessed that keeps at least four
+/// times as many.
+private let sampleCount = 1024
+
+/// Makes room for another block's candidates, if there is none; the best `limit` stay.
+@inline(__always)
+func makeRoom(_ query: UnsafeMutablePointer<wrvq_query>) {
+  let room = query.pointee.candidate_capacity &- query.pointee.candidate_count
+  if room >= Int64(WRVQ_BLOCK_ENTRIES) { return }
+  if query.pointee.limit < 4 &* Int64(sampleCount) || !dropBySample(query) { thinOut(query) }
+}
+
+/// Keeps the best candidates, some more than `limit`, by one look at all.
+///
+/// A sample says which is the worst to keep, some four standard deviations beyond the limit.
+///
+/// - Returns: False, and nothing is done, if the sample was far off.
+@inline(never)
+private func dropBySample(_ query: UnsafeMutablePointer<wrvq_query>) -> Bool {
+  let estimates = query.pointee.candidate_estimates!, sample = selectionBits(query)
+  let limit = Int(query.pointee.limit), count = Int(query.pointee.candidate_count)
+  var i = 0
+  while i < sampleCount {
+    sample[i] = orderedBits(estimates[i &* count / sampleCount])
+    i &+= 1
+  }
+  let wanted = sampleCount &* limit / count &+ sampleCount / 16
+  selectSmallestOf(sample, sampleCount, wanted)
   let worst = largest(sample, wanted)
   var kept = 0
   i = 0
   while i < count {
-    kept &+= keys[i] <= worst ? 1 : 0
+    kept &+= orderedBits(estimates[i]) <= worst ? 1 : 0
     i &+= 1
   }
-  if kept < limit || kept > limit &+ limit / 2 { return thinOut(query) }
-  drop(query, above: worst)
+  if kept < limit || kept > (limit &+ count) / 2 { return false }
+  drop(query, above: worst, equal: kept)
+  return true
 }
 
-/// Drops the candidates whose keys are larger than `worst`, whose estimate is the new threshold.
-private func drop(_ query: UnsafeMutablePointer<wrvq_query>, above worst: UInt64) {
-  let keys = query.pointee.candidate_keys!, rows = query.pointee.candidate_rows!
+/// Drops the candidates that are worse than `worst`, which is the new threshold, and those as good
+/// but the first `equal`.
+private func drop(
+  _ query: UnsafeMutablePointer<wrvq_query>, above worst: UInt32, equal: Int
+) {
+  let estimates = query.pointee.candidate_estimates!, rows = query.pointee.candidate_rows!
   let count = Int(query.pointee.candidate_count)
-  var kept = 0
+  var kept = 0, equal = equal
   var i = 0
   while i < count {
-    let key = keys[i]
+    let estimate = estimates[i], bits = orderedBits(estimate)
     rows[kept] = rows[i]
-    keys[kept] = key & 0xffff_ffff_0000_0000 | UInt64(kept)
-    kept &+= key <= worst ? 1 : 0
+    estimates[kept] = estimate
+    let isEqual = bits == worst && equal > 0
+    kept &+= bits < worst || isEqual ? 1 : 0
+    equal &-= isEqual ? 1 : 0
     i &+= 1
   }
   query.pointee.candidate_count = Int64(kept)
-  query.pointee.threshold = keyValue(worst)
+  query.pointee.threshold = orderedValue(worst)
 }
 
 /// What the round's best `n` candidates are beyond those of the calls before, by row identifier,
@@ -143,11 +187,16 @@ func queryTake(
   return dropTaken(pairs, count &- before, taken, takenCount, rows, estimates)
 }
 
-/// A copy of the keys that may be put in another order; nothing of it is ranked yet.
+/// The keys of the candidates, estimate and number; none of them is ranked yet.
 private func beginRanking(_ query: UnsafeMutablePointer<wrvq_query>) {
   thinOut(query)
   let count = Int(query.pointee.candidate_count)
-  query.pointee.candidate_ranked!.update(from: query.pointee.candidate_keys!, count: count)
+  let estimates = query.pointee.candidate_estimates!, ranked = query.pointee.candidate_ranked!
+  var i = 0
+  while i < count {
+    ranked[i] = orderedKey(estimates[i], UInt32(truncatingIfNeeded: i))
+    i &+= 1
+  }
   query.pointee.ranked_count = 0
   query.pointee.ranked_bounds![0] = UInt64(count)
   query.pointee.ranked_bound_count = 1
@@ -158,11 +207,11 @@ private func beginRanking(_ query: UnsafeMutablePointer<wrvq_query>) {
 /// - Complexity: O(candidates).
 @inline(never)
 func queryWithin(_ query: UnsafePointer<wrvq_query>, _ bound: Float) -> Int {
-  let keys = query.pointee.candidate_keys!, last = orderedKey(bound, .max)
+  let estimates = query.pointee.candidate_estimates!
   var count = 0
   var i = 0
   while i < Int(query.pointee.candidate_count) {
-    count &+= keys[i] <= last ? 1 : 0
+    count &+= estimates[i] <= bound ? 1 : 0
     i &+= 1
   }
   return count
@@ -192,20 +241,20 @@ private func dropTaken(
 /// The place of a row among the round's candidates in order of estimate; `limit` if it is not there.
 @inline(never)
 func queryPlace(_ query: UnsafeMutablePointer<wrvq_query>, _ row: UInt64) -> Int {
-  let keys = query.pointee.candidate_keys!, rows = query.pointee.candidate_rows!
+  let estimates = query.pointee.candidate_estimates!, rows = query.pointee.candidate_rows!
   let count = Int(query.pointee.candidate_count), limit = Int(query.pointee.limit)
-  var best = UInt64.max
+  var best = -1
   var i = 0
   while i < count {
-    let slot = Int(UInt32(truncatingIfNeeded: keys[i]))
-    if rows[slot] == row && keys[i] < best { best = keys[i] }
+    if rows[i] == row && (best < 0 || estimates[i] < estimates[best]) { best = i }
     i &+= 1
   }
-  if best == .max { return limit }
+  if best < 0 { return limit }
+  let estimate = estimates[best]
   var place = 0
   i = 0
   while i < count {
-    place &+= keys[i] < best ? 1 : 0
+    place &+= estimates[i] < estimate || (estimates[i] == estimate && i < best) ? 1 : 0
     i &+= 1
   }
   return place < limit ? place : limit

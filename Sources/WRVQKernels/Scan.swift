@@ -57,7 +57,7 @@ private func keepEntries(
       mask &= mask &- 1
     }
   }
-  if query.pointee.candidate_count >= 2 &* query.pointee.limit { makeRoom(query) }
+  makeRoom(query)
 }
 
 /// A number for each entry of a block.

@@ -1,21 +1,30 @@
 // Selecting and sorting small integers in place; floats take part as order-preserving bits.
 
+/// Bits that order as the value.
+@inline(__always) func orderedBits(_ value: Float) -> UInt32 {
+  let bits = value.bitPattern
+  return bits & 0x8000_0000 != 0 ? ~bits : bits | 0x8000_0000
+}
+
+/// The value of such bits.
+@inline(__always) func orderedValue(_ bits: UInt32) -> Float {
+  Float(bitPattern: bits & 0x8000_0000 != 0 ? bits & 0x7fff_ffff : ~bits)
+}
+
 /// A key that orders as (value, number).
 @inline(__always) func orderedKey(_ value: Float, _ number: UInt32) -> UInt64 {
-  let bits = value.bitPattern
-  let ordered = bits & 0x8000_0000 != 0 ? ~bits : bits | 0x8000_0000
-  return UInt64(ordered) &<< 32 | UInt64(number)
+  UInt64(orderedBits(value)) &<< 32 | UInt64(number)
 }
 
 /// The value of a key.
 @inline(__always) func keyValue(_ key: UInt64) -> Float {
-  let ordered = UInt32(truncatingIfNeeded: key &>> 32)
-  return Float(bitPattern: ordered & 0x8000_0000 != 0 ? ordered & 0x7fff_ffff : ~ordered)
+  orderedValue(UInt32(truncatingIfNeeded: key &>> 32))
 }
 
 /// The largest key; 0 of none.
-func largest(_ keys: UnsafePointer<UInt64>, _ count: Int) -> UInt64 {
-  var result: UInt64 = 0
+@inline(__always)
+func largest<T: FixedWidthInteger>(_ keys: UnsafePointer<T>, _ count: Int) -> T {
+  var result: T = 0
   var i = 0
   while i < count {
     result = keys[i] > result ? keys[i] : result
@@ -29,6 +38,14 @@ func largest(_ keys: UnsafePointer<UInt64>, _ count: Int) -> UInt64 {
 /// - Complexity: O(count) expected: quickselect, median of three.
 @inline(never)
 func selectSmallest(_ keys: UnsafeMutablePointer<UInt64>, _ count: Int, _ wanted: Int) {
+  selectSmallestOf(keys, count, wanted)
+}
+
+/// `selectSmallest` of integers of any width.
+@inline(__always)
+func selectSmallestOf<T: FixedWidthInteger>(
+  _ keys: UnsafeMutablePointer<T>, _ count: Int, _ wanted: Int
+) {
   if wanted <= 0 || wanted >= count { return }
   var low = 0, high = count &- 1
   while low < high {

@@ -326,10 +326,7 @@ public final class SampleQuery {
   /// Estimates and rows of the candidates that the round holds now.
   public var kept: [(estimate: Float, row: UInt64)] {
     (0..<Int(query.pointee.candidate_count)).map {
-      let key = query.pointee.candidate_keys![$0]
-      return (
-        KernelReference.value(ofKey: key), query.pointee.candidate_rows![Int(key & 0xffff_ffff)]
-      )
+      (query.pointee.candidate_estimates![$0], query.pointee.candidate_rows![$0])
     }
   }
 

@@ -184,13 +184,17 @@ typedef struct wrvq_query
 	uint8_t    *WRVQ_NULLABLE product_table;	/* [m rounded up to a multiple of 4][16], at most 127 */
 	float	   *WRVQ_NULLABLE scratch;
 	/* the round */
-	uint64_t   *WRVQ_NULLABLE candidate_keys;	/* [2*limit+32] estimate in order-preserving bits, slot */
-	uint64_t   *WRVQ_NULLABLE candidate_rows;	/* [2*limit+32] */
-	uint64_t   *WRVQ_NULLABLE candidate_scratch;	/* [2*limit+32] */
+	float	   *WRVQ_NULLABLE candidate_estimates;	/* [capacity] */
+	uint64_t   *WRVQ_NULLABLE candidate_rows;	/* [capacity] */
+	uint64_t   *WRVQ_NULLABLE candidate_scratch;	/* [2*limit] */
 	int64_t		limit;
+	int64_t		candidate_capacity;
 	int64_t		candidate_count;
-	/* the keys as query_take() ranks them: the best ranked_count come first; -1: not begun */
-	uint64_t   *WRVQ_NULLABLE candidate_ranked;	/* [2*limit+32] */
+	/*
+	 * Estimate in order-preserving bits, and number, of the candidates as
+	 * query_take() ranks them: the best ranked_count come first; -1: not begun.
+	 */
+	uint64_t   *WRVQ_NULLABLE candidate_ranked;	/* [limit+16] */
 	int64_t		ranked_count;
 	uint64_t   *WRVQ_NULLABLE ranked_bounds;	/* positions that the ranking has come by: see Selection.swift */
 	int64_t		ranked_bound_count;
