@@ -37,6 +37,7 @@ INSERT = """
 DO $$ DECLARE new record; BEGIN
     FOR new IN SELECT embedding FROM bench_new_{kind} WHERE id >= {start} AND id < {start} + {count} LOOP
         INSERT INTO bench_{table} VALUES ({start}, 0, new.embedding);
+        {commit}
     END LOOP;
 END $$"""
 
@@ -93,15 +94,17 @@ def timed(connection, statement):
     return seconds, int(connection.execute("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)", (before,)).fetchone()[0])
 
 
-def insert(connection, table, start, count):
-    seconds, wal = timed(connection, INSERT.format(kind=kind(TABLES[table][0]), table=table, start=start, count=count))
+def insert(connection, table, start, count, commit=False):
+    """Inserts rows in one transaction, or each in its own."""
+    statement = INSERT.format(kind=kind(TABLES[table][0]), table=table, start=start, count=count, commit="COMMIT;" if commit else "")
+    seconds, wal = timed(connection, statement)
     return {"us": 1e6 * seconds / count, "wal": wal / count}
 
 
-def concurrent_rate(dsn, table, inserters, start, count):
-    """Rows a second that so many sessions insert together."""
+def concurrent_rate(dsn, table, inserters, start, count, commit=False):
+    """Rows a second that so many sessions insert together, as insert()."""
     connections = [connect(dsn) for _ in range(inserters)]
-    threads = [threading.Thread(target=insert, args=(c, table, start + i * count, count)) for i, c in enumerate(connections)]
+    threads = [threading.Thread(target=insert, args=(c, table, start + i * count, count, commit)) for i, c in enumerate(connections)]
     begun = time.monotonic()
     for thread in threads:
         thread.start()
@@ -181,6 +184,8 @@ def measure(connection, options, base, new):
         entry = report[table]
         entry["one_inserter"] = concurrent_rate(options.dsn, table, 1, 0, 8000)
         entry["more_inserters"] = concurrent_rate(options.dsn, table, INSERTERS, 8000, 8000)
+        entry["one_committer"] = concurrent_rate(options.dsn, table, 1, 0, 8000, commit=True)
+        entry["more_committers"] = concurrent_rate(options.dsn, table, INSERTERS, 8000, 8000, commit=True)
         connection.execute("CHECKPOINT")
         wal = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()[0]
         entry["copy_binary"] = len(new) / copy_rows(connection, f"bench_{table}", new, "real[]")
@@ -214,6 +219,9 @@ def show(report):
         (f"rows/s, {INSERTERS} inserters", f"{wrvq['more_inserters']:,.0f}", "",
          f"{wrvq['more_inserters'] / wrvq['one_inserter']:.2f} × one; {plain['more_inserters'] / plain['one_inserter']:.2f} × without index; "
          f"{report['cpu_scaling']:.2f} × if they only compute"),
+        ("rows/s, one inserter, a transaction each", f"{wrvq['one_committer']:,.0f}", "", f"{plain['one_committer']:,.0f} without index"),
+        (f"rows/s, {INSERTERS} inserters, a transaction each", f"{wrvq['more_committers']:,.0f}", "",
+         f"{wrvq['more_committers'] / wrvq['one_committer']:.2f} × one; {plain['more_committers'] / plain['one_committer']:.2f} × without index"),
         ("binary COPY, rows/s", f"{wrvq['copy_binary']:,.0f}", "", f"{plain['copy_binary']:,.0f} without index"),
         ("text COPY, rows/s", f"{wrvq['copy_text']:,.0f}", "", f"{plain['copy_text']:,.0f} without index"),
         (f"UPDATE of another column of {wrvq['update_rows']:,} rows, s", f"{update['wrvq']:.3f}", f"{update['hnsw']:.2f}", ratio(update["hnsw"], update["wrvq"])),
