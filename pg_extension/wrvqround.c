@@ -14,8 +14,8 @@
 
 /*
  * How many times more neighbours a round's lists are for once those of the lists before are returned: some half of the
- * lists, and then all.  Smaller steps cost more in sum: with 10, a filter that one row in 100 passes takes as long as if
- * all lists were visited at once.
+ * lists, and then all.  Smaller steps save nothing: with 8, a filter that one row in 100 passes takes a tenth longer among
+ * a million rows, and one that a tenth passes finds two points less.
  */
 #define ROWS_GROWTH 150
 

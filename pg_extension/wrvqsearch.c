@@ -105,9 +105,11 @@ static WrvqCandidates
 take_candidates(WrvqSearch *search, int64 reach, const uint64 *taken, int64 taken_count)
 {
 	WrvqCandidates found;
+	/* what was handed out of these lists before is not again */
+	int64 most = Max(reach - Max(search->query->ranked_count, 0), 1);
 
-	found.rows = palloc_extended(sizeof(uint64) * Max(reach, 1), MCXT_ALLOC_HUGE);
-	found.estimates = palloc_extended(sizeof(float) * Max(reach, 1), MCXT_ALLOC_HUGE);
+	found.rows = palloc_extended(sizeof(uint64) * most, MCXT_ALLOC_HUGE);
+	found.estimates = palloc_extended(sizeof(float) * most, MCXT_ALLOC_HUGE);
 	SWIFT(found.count = wrvq_kernel.query_take(search->query, reach, taken, taken_count, found.rows, found.estimates,
 											   &found.next));
 	found.visited_all = (uint32) search->probes == search->meta->list_count;

@@ -22,8 +22,22 @@ private struct Posting {
     }
   }
 
-  func scan(_ query: SampleQuery) {
-    for block in blocks { query.scan(block.list, block.memory, block.rows.count) }
+  /// Rows of the codebook with nothing but lists and a product level, and a query.
+  static func ofProductLevel(
+    _ level: KernelLevel, rows n: Int, seed: UInt64
+  ) -> (posting: Posting, query: SampleQuery) {
+    let sample = SampleShape.all.first { $0.name == "product, even" }!
+    let codebook = SampleCodebook(level, sample)
+    return (
+      Posting(codebook, rows: n, seed: seed),
+      SampleQuery(codebook, codebook.vectors(1, seed: seed + 1))
+    )
+  }
+
+  func scan(_ query: SampleQuery) { scan(query, blocks.indices) }
+
+  func scan(_ query: SampleQuery, _ range: Range<Int>) {
+    for block in blocks[range] { query.scan(block.list, block.memory, block.rows.count) }
   }
 
   /// Every live row's estimate by the obvious formula.
@@ -88,10 +102,8 @@ private struct Posting {
   /// A large round guesses its threshold from every so many-th candidate; whatever these are.
   @Test(arguments: KernelLevel.available)
   func theBestOfManyEntriesAreKept(_ level: KernelLevel) {
-    let sample = SampleShape.all.first { $0.name == "product, even" }!
-    let codebook = SampleCodebook(level, sample), limit = 5000, entries = 30_000
-    let posting = Posting(codebook, rows: 3000, seed: 56)
-    let query = SampleQuery(codebook, codebook.vectors(1, seed: 57))
+    let limit = 5000, entries = 30_000
+    let (posting, query) = Posting.ofProductLevel(level, rows: 3000, seed: 56)
     // The first entry of each block, by estimate.
     query.beginRound(posting.blocks.count)
     for block in posting.blocks { query.scan(block.list, block.memory, 1) }
@@ -219,10 +231,7 @@ private struct Posting {
 
   @Test(arguments: KernelLevel.available)
   func aRoundForgetsTheOneBefore(_ level: KernelLevel) {
-    let sample = SampleShape.all.first { $0.name == "product, even" }!
-    let codebook = SampleCodebook(level, sample)
-    let first = Posting(codebook, rows: 60, seed: 46)
-    let query = SampleQuery(codebook, codebook.vectors(1, seed: 47))
+    let (first, query) = Posting.ofProductLevel(level, rows: 60, seed: 46)
     query.beginRound(5)
     first.scan(query)
     #expect(query.take().count == 5)
@@ -236,10 +245,7 @@ private struct Posting {
   /// With `spill` a row has two entries.
   @Test(arguments: KernelLevel.available)
   func aRowWithTwoEntriesIsTakenOnce(_ level: KernelLevel) {
-    let sample = SampleShape.all.first { $0.name == "product, even" }!
-    let codebook = SampleCodebook(level, sample)
-    let posting = Posting(codebook, rows: 60, seed: 48)
-    let query = SampleQuery(codebook, codebook.vectors(1, seed: 49))
+    let (posting, query) = Posting.ofProductLevel(level, rows: 60, seed: 48)
     query.beginRound(500)
     posting.scan(query)
     posting.scan(query)
@@ -250,10 +256,7 @@ private struct Posting {
   /// However far each call reaches, together they hand out the candidates from the best one on.
   @Test(arguments: KernelLevel.available)
   func laterCallsGoOnWhereTheOneBeforeEnded(_ level: KernelLevel) {
-    let sample = SampleShape.all.first { $0.name == "product, even" }!
-    let codebook = SampleCodebook(level, sample)
-    let posting = Posting(codebook, rows: 300, seed: 54)
-    let query = SampleQuery(codebook, codebook.vectors(1, seed: 55))
+    let (posting, query) = Posting.ofProductLevel(level, rows: 300, seed: 54)
     for steps in [[1, 2, 3, 300], [150, 151, 299, 300], [10, 5, 10, 40, 300], [300, 300]] {
       query.beginRound(300)
       posting.scan(query)
@@ -275,19 +278,12 @@ private struct Posting {
 
   @Test(arguments: KernelLevel.available)
   func entriesScannedLaterJoinThoseBefore(_ level: KernelLevel) {
-    let sample = SampleShape.all.first { $0.name == "product, even" }!
-    let codebook = SampleCodebook(level, sample)
-    let posting = Posting(codebook, rows: 300, seed: 59)
-    let query = SampleQuery(codebook, codebook.vectors(1, seed: 60))
+    let (posting, query) = Posting.ofProductLevel(level, rows: 300, seed: 59)
     for split in [0, 1, posting.blocks.count / 2, posting.blocks.count] {
       query.beginRound(100)
-      for block in posting.blocks[..<split] {
-        query.scan(block.list, block.memory, block.rows.count)
-      }
+      posting.scan(query, 0..<split)
       let first = query.takeWithEstimates(40)
-      for block in posting.blocks[split...] {
-        query.scan(block.list, block.memory, block.rows.count)
-      }
+      posting.scan(query, split..<posting.blocks.count)
       let more = query.takeWithEstimates(80, without: first.rows)
       query.beginRound(100)
       posting.scan(query)
@@ -300,10 +296,7 @@ private struct Posting {
 
   @Test(arguments: KernelLevel.available)
   func rowsTakenBeforeAreLeftOut(_ level: KernelLevel) {
-    let sample = SampleShape.all.first { $0.name == "product, even" }!
-    let codebook = SampleCodebook(level, sample)
-    let posting = Posting(codebook, rows: 100, seed: 50)
-    let query = SampleQuery(codebook, codebook.vectors(1, seed: 51))
+    let (posting, query) = Posting.ofProductLevel(level, rows: 100, seed: 50)
     query.beginRound(200)
     posting.scan(query)
     let all = posting.blocks.flatMap(\.rows).sorted()
