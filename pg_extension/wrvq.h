@@ -27,6 +27,15 @@
 
 #define WRVQ_VERSION "1.0"
 
+/* ---------- memory ---------- */
+
+/* Makes an array so many bytes long; NULL: a new one, in the current memory context. */
+static inline void *
+WrvqResize(void *array, Size bytes)
+{
+	return array == NULL ? palloc_extended(bytes, MCXT_ALLOC_HUGE) : repalloc_huge(array, bytes);
+}
+
 /* ---------- pages ---------- */
 
 #define WRVQ_MAGIC			0x51565257 /* "WRVQ" */

@@ -23,7 +23,7 @@
 static uint8 *
 enlarge_flags(uint8 *flags, Size old_count, Size count)
 {
-	flags = flags == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, count) : repalloc_huge(flags, count);
+	flags = WrvqResize(flags, count);
 	memset(flags + old_count, 0, count - old_count);
 	return flags;
 }

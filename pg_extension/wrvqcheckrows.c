@@ -19,8 +19,7 @@ WrvqCheckAddNumber(uint64 **numbers, int64 *count, int64 *capacity, uint64 numbe
 	if (*count == *capacity)
 	{
 		*capacity = Max(1024, 2 * *capacity);
-		*numbers = *numbers == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, *capacity * sizeof(uint64))
-									: repalloc_huge(*numbers, *capacity * sizeof(uint64));
+		*numbers = WrvqResize(*numbers, *capacity * sizeof(uint64));
 	}
 	(*numbers)[(*count)++] = number;
 }

@@ -46,12 +46,6 @@ compare_order(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void *
-grow(void *array, Size bytes)
-{
-	return array == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, bytes) : repalloc_huge(array, bytes);
-}
-
 /* Makes room for one slot more. */
 static void
 reserve_slot(Extract *extract, Size entry_bytes)
@@ -62,10 +56,10 @@ reserve_slot(Extract *extract, Size entry_bytes)
 		return;
 	extract->slot_capacity = Max(16, 2 * extract->slot_capacity);
 	entries = (Size) extract->slot_capacity * WRVQ_BLOCK_ENTRIES;
-	extract->slots = grow(extract->slots, sizeof(WrvqSlotPointer) * extract->slot_capacity);
-	extract->rows = grow(extract->rows, sizeof(uint64) * entries);
-	extract->entries = grow(extract->entries, entry_bytes * entries + 1);
-	extract->order = grow(extract->order, sizeof(uint64) * entries);
+	extract->slots = WrvqResize(extract->slots, sizeof(WrvqSlotPointer) * extract->slot_capacity);
+	extract->rows = WrvqResize(extract->rows, sizeof(uint64) * entries);
+	extract->entries = WrvqResize(extract->entries, entry_bytes * entries + 1);
+	extract->order = WrvqResize(extract->order, sizeof(uint64) * entries);
 }
 
 /* Copies the live entries of one slot. */

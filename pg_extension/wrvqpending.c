@@ -96,8 +96,7 @@ WrvqReadPending(Relation index, const WrvqMetaData *meta, uint64 **rows)
 		if (count + opaque->count > capacity)
 		{
 			capacity = Max(2 * capacity, count + (int64) WRVQ_PENDING_PER_PAGE);
-			*rows = *rows == NULL ? MemoryContextAllocHuge(CurrentMemoryContext, capacity * sizeof(uint64))
-								  : repalloc_huge(*rows, capacity * sizeof(uint64));
+			*rows = WrvqResize(*rows, capacity * sizeof(uint64));
 		}
 		for (int i = 0; i < opaque->count; i++)
 			(*rows)[count++] = WrvqRowFromTid(&pending_items(BufferGetPage(buffer))[i]);

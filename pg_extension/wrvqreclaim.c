@@ -135,9 +135,7 @@ collect_slot(ReclaimState *state, BlockNumber block, int number, const WrvqSlotH
 	if (state->slot_count == state->slot_capacity)
 	{
 		state->slot_capacity = Max(1024, 2 * state->slot_capacity);
-		state->slots = state->slots == NULL
-						   ? MemoryContextAllocHuge(CurrentMemoryContext, state->slot_capacity * sizeof(UsedSlot))
-						   : repalloc_huge(state->slots, state->slot_capacity * sizeof(UsedSlot));
+		state->slots = WrvqResize(state->slots, state->slot_capacity * sizeof(UsedSlot));
 	}
 	used = &state->slots[state->slot_count++];
 	used->list = slot->list;

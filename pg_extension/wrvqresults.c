@@ -23,18 +23,12 @@ comes_before(const ScanResult *x, const ScanResult *y)
 	return x->row < y->row;
 }
 
-/* Makes room for so many more. */
+/* Makes room for so many in all. */
 void
-WrvqReserveResults(ScanResults *results, int64 more, MemoryContext context)
+WrvqReserveResults(ScanResults *results, int64 capacity)
 {
-	Size bytes;
-
-	if (results->count + more <= results->capacity)
-		return;
-	results->capacity = Max(2 * results->capacity, results->count + more);
-	bytes = results->capacity * sizeof(ScanResult);
-	results->heap =
-		results->heap == NULL ? MemoryContextAllocHuge(context, bytes) : repalloc_huge(results->heap, bytes);
+	results->heap = WrvqResize(results->heap, sizeof(ScanResult) * capacity);
+	results->capacity = capacity;
 }
 
 void

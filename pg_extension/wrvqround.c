@@ -12,6 +12,12 @@
 /* how much farther each round reaches */
 #define REACH_GROWTH 1.5
 
+/* how much more room is made for rows than they take now */
+#define ROOM_GROWTH 4
+
+/* rows whose pages are listed together: enough that reading ahead hardly notices, few enough to take little memory */
+#define ROWS_LISTED 4096
+
 /*
  * How many times more neighbours a round's lists are for once those of the lists before are returned: some half of the
  * lists, and then all.  Smaller steps save nothing: with 8, a filter that one row in 100 passes takes a tenth longer among
@@ -49,13 +55,19 @@ widen_lists(WrvqScan *state, int lists)
 	return probes > lists * 2.0 / 3 ? lists : (int) probes;
 }
 
+/* What bounds the rows to rerank; a sphere bounds its scan itself. */
+static int64
+rows_bound(const WrvqScan *state)
+{
+	return wrvq_max_scan_tuples > 0 && state->range == NULL ? wrvq_max_scan_tuples : INT64_MAX / 64;
+}
+
 /* Where the first round reaches; later ones multiply it. */
 static void
 plan_round(WrvqScan *state)
 {
-	int lists = state->meta.is_trained ? (int) state->meta.list_count : 0;
-	/* a sphere bounds its scan itself */
-	int64 bound = wrvq_max_scan_tuples > 0 && state->range == NULL ? wrvq_max_scan_tuples : INT64_MAX / 64;
+	int	  lists = state->meta.is_trained ? (int) state->meta.list_count : 0;
+	int64 bound = rows_bound(state);
 
 	if (state->round == 0)
 	{
@@ -103,11 +115,34 @@ add_error(WrvqScan *state, double distance, float estimate)
 	state->estimate_mean += (estimate - state->estimate_mean) / state->errors;
 }
 
-/* Computes exact distances of new rows and adds them to the results.  estimates: NULL if there are none. */
-static void
-rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float *estimates, int64 count)
+/*
+ * Room for so many rows, and for some of those to come, but not for more than may
+ * come: each time that an array moves, what it leaves is hardly used again.
+ */
+static int64
+roomy(const WrvqScan *state, int64 rows)
 {
-	WrvqReserveResults(&state->results, count, state->context);
+	return Min(rows * ROOM_GROWTH, Max(rows, rows_bound(state)));
+}
+
+/* Makes room for so many reranked rows more. */
+static void
+reserve_rows(WrvqScan *state, int64 more)
+{
+	int64 results = state->results.count + more, taken = state->taken_count + more;
+
+	if (results > state->results.capacity)
+		WrvqReserveResults(&state->results, roomy(state, results));
+	if (taken <= state->taken_capacity)
+		return;
+	state->taken_capacity = roomy(state, taken);
+	state->taken = WrvqResize(state->taken, sizeof(uint64) * state->taken_capacity);
+}
+
+/* As rerank_rows(), which has made room. */
+static void
+rerank_listed(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float *estimates, int64 count)
+{
 	WrvqBeginRows(state->reranker, rows, count);
 	for (int64 i = 0; i < count; i++)
 	{
@@ -134,16 +169,21 @@ rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float
 	WrvqEndRows(state->reranker);
 }
 
-/* Adds rows, sorted, to those that were reranked. */
+/* Computes exact distances of new rows and adds them to the results.  estimates: NULL if there are none. */
+static void
+rerank_rows(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float *estimates, int64 count)
+{
+	reserve_rows(state, count);
+	for (int64 at = 0; at < count; at += ROWS_LISTED)
+		rerank_listed(scan, state, rows + at, estimates == NULL ? NULL : estimates + at, Min(count - at, ROWS_LISTED));
+}
+
+/* Adds rows, sorted, to those that were reranked; rerank_rows() has made room. */
 static void
 take_rows(WrvqScan *state, const uint64 *rows, int64 count)
 {
-	Size bytes = (state->taken_count + count) * sizeof(uint64);
-
 	if (count == 0)
 		return;
-	state->taken =
-		state->taken == NULL ? MemoryContextAllocHuge(state->context, bytes) : repalloc_huge(state->taken, bytes);
 	SWIFT(wrvq_kernel.rows_merge(state->taken, state->taken_count, rows, count));
 	state->taken_count += count;
 }

@@ -141,7 +141,7 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 	}
 	state->exhausted = false;
 	state->taken = NULL;
-	state->taken_count = 0;
+	state->taken_count = state->taken_capacity = 0;
 	memset(&state->results, 0, sizeof(state->results));
 	state->quota = 0;
 	state->last_distance = -DBL_MAX;

@@ -44,6 +44,7 @@ typedef struct WrvqScan
 	bool	visited_all;   /* no list was left out */
 	uint64 *taken;		   /* [taken_count] rows reranked so far, sorted */
 	int64	taken_count;
+	int64	taken_capacity;
 
 	/* what estimates lack of the exact distances, in their units: running mean and sum of squared deviations */
 	int64  errors;
@@ -71,7 +72,7 @@ WrvqIsExhaustive(const WrvqScan *state)
 
 /* ---------- wrvqresults.c ---------- */
 
-extern void		  WrvqReserveResults(ScanResults *results, int64 more, MemoryContext context);
+extern void		  WrvqReserveResults(ScanResults *results, int64 capacity);
 extern void		  WrvqAddResult(ScanResults *results, double distance, uint64 row);
 extern ScanResult WrvqRemoveResult(ScanResults *results);
 

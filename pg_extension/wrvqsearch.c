@@ -15,6 +15,9 @@
  */
 #define CANDIDATES_KEPT 64
 
+/* entries among which so many rows are looked for that may have two */
+#define SPILL_ENTRIES 1.5
+
 /* candidates kept where all up to a bound are wanted, and how many more if those were too few */
 #define WITHIN_LIMIT_MIN	1000
 #define WITHIN_LIMIT_GROWTH 8
@@ -91,34 +94,42 @@ need_candidates(WrvqSearch *search, int probes, int64 needed, int64 limit)
 	visit_lists(search, probes);
 }
 
-/* Candidates to keep where so many are asked for now: never more than a scan may rerank, unless asked for. */
+/* The entries among which so many rows are looked for. */
 static int64
-candidates_kept(const WrvqSearch *search, int64 reach)
+entries_of(const WrvqSearch *search, int64 rows)
 {
-	int64 kept = search->probes == 0 ? reach : reach * CANDIDATES_KEPT;
-
-	return wrvq_max_scan_tuples > 0 ? Min(kept, Max(reach, wrvq_max_scan_tuples)) : kept;
+	return search->meta->spill > 1 ? (int64) (rows * SPILL_ENTRIES) : rows;
 }
 
-/* The best reach candidates of the lists visited last that are new. */
+/* Candidates to keep where so many are asked for now: never more than a scan may rerank, unless asked for. */
+static int64
+candidates_kept(const WrvqSearch *search, int64 needed)
+{
+	int64 kept = search->probes == 0 ? needed : needed * CANDIDATES_KEPT;
+
+	return wrvq_max_scan_tuples > 0 ? Min(kept, Max(needed, entries_of(search, wrvq_max_scan_tuples))) : kept;
+}
+
+/* The best needed candidates of the lists visited last that are new. */
 static WrvqCandidates
-take_candidates(WrvqSearch *search, int64 reach, const uint64 *taken, int64 taken_count)
+take_candidates(WrvqSearch *search, int64 needed, const uint64 *taken, int64 taken_count)
 {
 	WrvqCandidates found;
 	/* what was handed out of these lists before is not again */
-	int64 most = Max(reach - Max(search->query->ranked_count, 0), 1);
+	int64 most = Max(needed - Max(search->query->ranked_count, 0), 1);
 
-	found.rows = palloc_extended(sizeof(uint64) * most, MCXT_ALLOC_HUGE);
+	found.rows = palloc_extended(sizeof(uint64) * (2 * most + 1), MCXT_ALLOC_HUGE);
 	found.estimates = palloc_extended(sizeof(float) * most, MCXT_ALLOC_HUGE);
-	SWIFT(found.count = wrvq_kernel.query_take(search->query, reach, taken, taken_count, found.rows, found.estimates,
+	SWIFT(found.count = wrvq_kernel.query_take(search->query, needed, taken, taken_count, found.rows, found.estimates,
 											   &found.next));
 	found.visited_all = (uint32) search->probes == search->meta->list_count;
 	return found;
 }
 
 /*
- * The best reach candidates of the best probes lists, without those among
- * taken[taken_count]: rows and estimates, both in order of row identifier.
+ * The best candidates of the best probes lists, reach of them, or as many entries
+ * more as rows may have two, without those among taken[taken_count]: rows and
+ * estimates, both in order of row identifier.
  * From the second time on more candidates are kept than are asked for now, so that
  * a wider reach visits no list again.
  */
@@ -126,12 +137,10 @@ WrvqCandidates
 WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken, int64 taken_count)
 {
 	/* no more than the index has room for */
-	int64 most = search->slots_max * WRVQ_BLOCK_ENTRIES + 1;
+	int64 most = search->slots_max * WRVQ_BLOCK_ENTRIES + 1, needed = Min(entries_of(search, reach), most);
 
-	/* room for rows met twice */
-	reach = Min(search->meta->spill > 1 ? reach + reach / 2 : reach, most);
-	need_candidates(search, probes, reach, Min(candidates_kept(search, reach), most));
-	return take_candidates(search, reach, taken, taken_count);
+	need_candidates(search, probes, needed, Min(candidates_kept(search, needed), most));
+	return take_candidates(search, needed, taken, taken_count);
 }
 
 /*

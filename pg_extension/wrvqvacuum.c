@@ -120,9 +120,7 @@ reserve_block(VacuumState *state, BlockNumber block)
 	{
 		BlockNumber capacity = Max(block + 1024, state->front_capacity + state->front_capacity / 2);
 
-		state->front.free_slots = state->front.free_slots == NULL
-									  ? MemoryContextAllocHuge(CurrentMemoryContext, capacity)
-									  : repalloc_huge(state->front.free_slots, capacity);
+		state->front.free_slots = WrvqResize(state->front.free_slots, capacity);
 		state->front_capacity = capacity;
 	}
 	state->front.free_slots[block] = 0;
@@ -134,8 +132,7 @@ note_empty(VacuumState *state, BlockNumber block)
 	if (state->empty_count == state->empty_capacity)
 	{
 		state->empty_capacity = Max(64, 2 * state->empty_capacity);
-		state->empty = state->empty == NULL ? palloc(sizeof(BlockNumber) * state->empty_capacity)
-											: repalloc_huge(state->empty, sizeof(BlockNumber) * state->empty_capacity);
+		state->empty = WrvqResize(state->empty, sizeof(BlockNumber) * state->empty_capacity);
 	}
 	state->empty[state->empty_count++] = block;
 }

@@ -6,19 +6,13 @@ import CWRVQKernels
 /// Memory for a round that keeps `limit` candidates.
 @inline(never)
 func candidatesBytes(_ limit: Int64) -> Int64 {
-  12 &* candidateCapacity(limit) &+ 8 &* rankedCapacity(limit) &+ 16 &* limit
-    &+ 8 &* Int64(selectionBoundsMax) &+ 16
+  12 &* candidateCapacity(limit) &+ 8 &* Int64(selectionBoundsMax)
 }
 
 /// Candidates until they are thinned out: twice as many as are kept, or a quarter as many again if
 /// that is a lot of memory; and room for one block beyond.
 @inline(__always) private func candidateCapacity(_ limit: Int64) -> Int64 {
   limit &+ min(limit, max(limit / 4, 16384)) &+ Int64(WRVQ_BLOCK_ENTRIES)
-}
-
-/// Keys to rank, or bits of all estimates, of half the size, to select from.
-@inline(__always) private func rankedCapacity(_ limit: Int64) -> Int64 {
-  limit &+ Int64(WRVQ_BLOCK_ENTRIES) / 2
 }
 
 /// Starts a round.
@@ -28,15 +22,10 @@ func queryRound(
 ) {
   let capacity = Int(candidateCapacity(limit))
   query.pointee.candidate_rows = memory.assumingMemoryBound(to: UInt64.self)
-  query.pointee.candidate_ranked = query.pointee.candidate_rows! + capacity
-  query.pointee.ranked_bounds =
-    query.pointee.candidate_ranked! + Int(rankedCapacity(limit))
-  // Numbers of 128 bits lie there too.
-  let scratch = UnsafeMutableRawPointer(query.pointee.ranked_bounds! + selectionBoundsMax)
-    .alignedUp(toMultipleOf: 16)
-  query.pointee.candidate_scratch = scratch.assumingMemoryBound(to: UInt64.self)
+  query.pointee.ranked_bounds = query.pointee.candidate_rows! + capacity
   query.pointee.candidate_estimates =
-    (scratch + 16 &* Int(limit)).assumingMemoryBound(to: Float.self)
+    UnsafeMutableRawPointer(query.pointee.ranked_bounds! + selectionBoundsMax)
+    .assumingMemoryBound(to: Float.self)
   query.pointee.limit = limit
   query.pointee.candidate_capacity = Int64(capacity)
   query.pointee.candidate_count = 0
@@ -54,35 +43,43 @@ func keep(_ query: UnsafeMutablePointer<wrvq_query>, _ estimate: Float, _ row: U
   query.pointee.ranked_count = -1
 }
 
-/// Keeps the best `limit` candidates, of equal ones the first; the worst of them is the new threshold.
+/// The candidates of a round, by estimate.
+private struct Candidates: Selectable {
+  let estimates: MutableFloatPointer, rows: UnsafeMutablePointer<UInt64>
+
+  @inline(__always) init(_ query: UnsafePointer<wrvq_query>) {
+    estimates = query.pointee.candidate_estimates!
+    rows = query.pointee.candidate_rows!
+  }
+
+  @inline(__always) func key(_ i: Int) -> Float { estimates[i] }
+
+  @inline(__always) func exchange(_ i: Int, _ j: Int) {
+    swap(estimates, i, j)
+    swap(rows, i, j)
+  }
+
+  /// The largest estimate of the first `count`.
+  @inline(__always) func worst(_ count: Int) -> Float {
+    var worst = -Float.infinity
+    var i = 0
+    while i < count {
+      worst = estimates[i] > worst ? estimates[i] : worst
+      i &+= 1
+    }
+    return worst
+  }
+}
+
+/// Keeps the best `limit` candidates; the worst of them is the new threshold.
 @inline(never)
 func thinOut(_ query: UnsafeMutablePointer<wrvq_query>) {
   let limit = Int(query.pointee.limit), count = Int(query.pointee.candidate_count)
   if count <= limit { return }
-  let estimates = query.pointee.candidate_estimates!
-  let bits = selectionBits(query)
-  var i = 0
-  while i < count {
-    bits[i] = orderedBits(estimates[i])
-    i &+= 1
-  }
-  selectSmallestOf(bits, count, limit)
-  let worst = largest(bits, limit)
-  var better = 0
-  i = 0
-  while i < limit {
-    better &+= bits[i] < worst ? 1 : 0
-    i &+= 1
-  }
-  drop(query, above: worst, equal: limit &- better)
-}
-
-/// Where candidates are ranked later, bits of their estimates are selected from.
-@inline(__always)
-private func selectionBits(_ query: UnsafeMutablePointer<wrvq_query>)
-  -> UnsafeMutablePointer<UInt32>
-{
-  UnsafeMutableRawPointer(query.pointee.candidate_ranked!).assumingMemoryBound(to: UInt32.self)
+  let candidates = Candidates(query)
+  selectSmallestOf(candidates, count, limit)
+  query.pointee.candidate_count = Int64(limit)
+  query.pointee.threshold = candidates.worst(limit)
 }
 
 /// Estimates in the sample by which the threshold of a round is guessed that keeps at least four
@@ -101,56 +98,47 @@ func makeRoom(_ query: UnsafeMutablePointer<wrvq_query>) {
 ///
 /// A sample says which is the worst to keep, some four standard deviations beyond the limit.
 ///
-/// - Returns: False, and nothing is done, if the sample was far off.
+/// - Returns: False, and all are kept, if the sample was far off.
 @inline(never)
 private func dropBySample(_ query: UnsafeMutablePointer<wrvq_query>) -> Bool {
-  let estimates = query.pointee.candidate_estimates!, sample = selectionBits(query)
+  let candidates = Candidates(query)
   let limit = Int(query.pointee.limit), count = Int(query.pointee.candidate_count)
   var i = 0
   while i < sampleCount {
-    sample[i] = orderedBits(estimates[i &* count / sampleCount])
+    candidates.exchange(i, i &* count / sampleCount)
     i &+= 1
   }
   let wanted = sampleCount &* limit / count &+ sampleCount / 16
-  selectSmallestOf(sample, sampleCount, wanted)
-  let worst = largest(sample, wanted)
-  var kept = 0
-  i = 0
-  while i < count {
-    kept &+= orderedBits(estimates[i]) <= worst ? 1 : 0
-    i &+= 1
-  }
+  selectSmallestOf(candidates, sampleCount, wanted)
+  let worst = candidates.worst(wanted)
+  let kept = queryWithin(query, worst)
   if kept < limit || kept > (limit &+ count) / 2 { return false }
-  drop(query, above: worst, equal: kept)
+  drop(query, above: worst)
   return true
 }
 
-/// Drops the candidates that are worse than `worst`, which is the new threshold, and those as good
-/// but the first `equal`.
-private func drop(
-  _ query: UnsafeMutablePointer<wrvq_query>, above worst: UInt32, equal: Int
-) {
+/// Drops the candidates that are worse than `worst`, which is the new threshold.
+private func drop(_ query: UnsafeMutablePointer<wrvq_query>, above worst: Float) {
   let estimates = query.pointee.candidate_estimates!, rows = query.pointee.candidate_rows!
   let count = Int(query.pointee.candidate_count)
-  var kept = 0, equal = equal
+  var kept = 0
   var i = 0
   while i < count {
-    let estimate = estimates[i], bits = orderedBits(estimate)
+    let estimate = estimates[i]
     rows[kept] = rows[i]
     estimates[kept] = estimate
-    let isEqual = bits == worst && equal > 0
-    kept &+= bits < worst || isEqual ? 1 : 0
-    equal &-= isEqual ? 1 : 0
+    kept &+= estimate <= worst ? 1 : 0
     i &+= 1
   }
   query.pointee.candidate_count = Int64(kept)
-  query.pointee.threshold = orderedValue(worst)
+  query.pointee.threshold = worst
 }
 
 /// What the round's best `n` candidates are beyond those of the calls before, by row identifier,
 /// each once, without those taken before.
 ///
 /// - Parameters:
+///   - rows: Output.  Twice as many, and one, have room here, which is where they are sorted.
 ///   - next: Output: the least estimate that was not handed out.
 /// - Returns: How many.
 /// - Complexity: O(candidates) for a round's first call; the following ones pay for what they add.
@@ -161,44 +149,38 @@ func queryTake(
   _ next: MutableFloatPointer
 ) -> Int {
   if query.pointee.ranked_count < 0 { beginRanking(query) }
-  let keys = query.pointee.candidate_ranked!, candidates = query.pointee.candidate_rows!
+  let candidates = Candidates(query)
   let total = Int(query.pointee.candidate_count), before = Int(query.pointee.ranked_count)
   let count = max(before, min(n, total))
-  next.pointee = query.pointee.threshold
   let end = selectNext(
-    keys, before, count, query.pointee.ranked_bounds!, &query.pointee.ranked_bound_count)
+    candidates, before, count, query.pointee.ranked_bounds!, &query.pointee.ranked_bound_count)
   query.pointee.ranked_count = Int64(count)
+  next.pointee = query.pointee.threshold
   var i = count
   while i < end {
-    let estimate = keyValue(keys[i])
+    let estimate = candidates.estimates[i]
     if estimate < next.pointee { next.pointee = estimate }
     i &+= 1
   }
   // Row and estimate in one number sort by row, then by estimate.
-  let pairs = UnsafeMutableRawPointer(query.pointee.candidate_scratch!)
+  let pairs = UnsafeMutableRawPointer(rows).alignedUp(for: UInt128.self)
     .assumingMemoryBound(to: UInt128.self)
   i = before
   while i < count {
-    let row = candidates[Int(UInt32(truncatingIfNeeded: keys[i]))]
-    pairs[i &- before] = UInt128(row) &<< 32 | UInt128(keys[i] &>> 32)
+    pairs[i &- before] =
+      UInt128(candidates.rows[i]) &<< 32 | UInt128(orderedBits(candidates.estimates[i]))
     i &+= 1
   }
   sortAscending(pairs, count &- before)
-  return dropTaken(pairs, count &- before, taken, takenCount, rows, estimates)
+  return dropTaken(
+    pairs, count &- before, taken, takenCount, UnsafeMutableRawPointer(rows), estimates)
 }
 
-/// The keys of the candidates, estimate and number; none of them is ranked yet.
+/// None of the candidates is ranked yet.
 private func beginRanking(_ query: UnsafeMutablePointer<wrvq_query>) {
   thinOut(query)
-  let count = Int(query.pointee.candidate_count)
-  let estimates = query.pointee.candidate_estimates!, ranked = query.pointee.candidate_ranked!
-  var i = 0
-  while i < count {
-    ranked[i] = orderedKey(estimates[i], UInt32(truncatingIfNeeded: i))
-    i &+= 1
-  }
   query.pointee.ranked_count = 0
-  query.pointee.ranked_bounds![0] = UInt64(count)
+  query.pointee.ranked_bounds![0] = UInt64(query.pointee.candidate_count)
   query.pointee.ranked_bound_count = 1
 }
 
@@ -218,20 +200,24 @@ func queryWithin(_ query: UnsafePointer<wrvq_query>, _ bound: Float) -> Int {
 }
 
 /// Keeps of sorted rows each once, with its best estimate, and none that was taken.
+///
+/// - Parameter rows: Output: may begin where the pairs do, for no row comes behind its pair.
 private func dropTaken(
-  _ pairs: UnsafePointer<UInt128>, _ count: Int, _ taken: UnsafePointer<UInt64>?,
-  _ takenCount: Int, _ rows: UnsafeMutablePointer<UInt64>, _ estimates: MutableFloatPointer
+  _ pairs: UnsafeRawPointer, _ count: Int, _ taken: UnsafePointer<UInt64>?, _ takenCount: Int,
+  _ rows: UnsafeMutableRawPointer, _ estimates: MutableFloatPointer
 ) -> Int {
-  var kept = 0, other = 0
+  var kept = 0, other = 0, last = WRVQ_ROW_DEAD
   var i = 0
   while i < count {
-    let row = UInt64(truncatingIfNeeded: pairs[i] &>> 32)
+    let pair = pairs.load(fromByteOffset: 16 &* i, as: UInt128.self)
+    let row = UInt64(truncatingIfNeeded: pair &>> 32)
     while other < takenCount && taken![other] < row { other &+= 1 }
     let isTaken = other < takenCount && taken![other] == row
-    if !isTaken && (kept == 0 || rows[kept &- 1] != row) {
-      rows[kept] = row
-      estimates[kept] = keyValue(UInt64(truncatingIfNeeded: pairs[i]) &<< 32)
+    if !isTaken && row != last {
+      rows.storeBytes(of: row, toByteOffset: 8 &* kept, as: UInt64.self)
+      estimates[kept] = orderedValue(UInt32(truncatingIfNeeded: pair))
       kept &+= 1
+      last = row
     }
     i &+= 1
   }

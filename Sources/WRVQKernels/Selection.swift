@@ -1,4 +1,16 @@
-// Selecting and sorting small integers in place; floats take part as order-preserving bits.
+// Selecting and sorting in place.
+
+/// What is put in order by its keys; whatever belongs to a key goes with it.
+protocol Selectable {
+  associatedtype Key: Comparable
+  func key(_ i: Int) -> Key
+  func exchange(_ i: Int, _ j: Int)
+}
+
+extension UnsafeMutablePointer: Selectable where Pointee: Comparable {
+  @inline(__always) func key(_ i: Int) -> Pointee { self[i] }
+  @inline(__always) func exchange(_ i: Int, _ j: Int) { swap(self, i, j) }
+}
 
 /// Bits that order as the value.
 @inline(__always) func orderedBits(_ value: Float) -> UInt32 {
@@ -14,11 +26,6 @@
 /// A key that orders as (value, number).
 @inline(__always) func orderedKey(_ value: Float, _ number: UInt32) -> UInt64 {
   UInt64(orderedBits(value)) &<< 32 | UInt64(number)
-}
-
-/// The value of a key.
-@inline(__always) func keyValue(_ key: UInt64) -> Float {
-  orderedValue(UInt32(truncatingIfNeeded: key &>> 32))
 }
 
 /// The largest key; 0 of none.
@@ -41,11 +48,9 @@ func selectSmallest(_ keys: UnsafeMutablePointer<UInt64>, _ count: Int, _ wanted
   selectSmallestOf(keys, count, wanted)
 }
 
-/// `selectSmallest` of integers of any width.
+/// `selectSmallest` of any keys.
 @inline(__always)
-func selectSmallestOf<T: FixedWidthInteger>(
-  _ keys: UnsafeMutablePointer<T>, _ count: Int, _ wanted: Int
-) {
+func selectSmallestOf<T: Selectable>(_ keys: T, _ count: Int, _ wanted: Int) {
   if wanted <= 0 || wanted >= count { return }
   var low = 0, high = count &- 1
   while low < high {
@@ -72,9 +77,9 @@ let selectionBoundsMax = 64
 /// - Returns: A position from `wanted` on before which lies the smallest key behind `wanted`.
 /// - Complexity: O(keys) expected for all calls together, and what they select: partitions made for
 ///   one call serve the next (Paredes and Navarro, "Optimal incremental sorting", 2006).
-@inline(never)
-func selectNext(
-  _ keys: UnsafeMutablePointer<UInt64>, _ done: Int, _ wanted: Int,
+@inline(__always)
+func selectNext<T: Selectable>(
+  _ keys: T, _ done: Int, _ wanted: Int,
   _ bounds: UnsafeMutablePointer<UInt64>, _ boundCount: UnsafeMutablePointer<Int64>
 ) -> Int {
   var top = Int(boundCount.pointee) &- 1, low = done
@@ -103,16 +108,16 @@ func selectNext(
 /// Splits `low ... high` by a pivot: `low ... left` are at most, `right ... high` at least as large,
 /// and what lies between equals it.
 @inline(__always)
-private func partition<T: FixedWidthInteger>(
-  _ keys: UnsafeMutablePointer<T>, _ low: Int, _ high: Int
+private func partition<T: Selectable>(
+  _ keys: T, _ low: Int, _ high: Int
 ) -> (left: Int, right: Int) {
-  let pivot = medianOfThree(keys[low], keys[low &+ (high &- low) / 2], keys[high])
+  let pivot = medianOfThree(keys.key(low), keys.key(low &+ (high &- low) / 2), keys.key(high))
   var i = low, j = high
   while i <= j {
-    while keys[i] < pivot { i &+= 1 }
-    while keys[j] > pivot { j &-= 1 }
+    while keys.key(i) < pivot { i &+= 1 }
+    while keys.key(j) > pivot { j &-= 1 }
     if i <= j {
-      swap(keys, i, j)
+      keys.exchange(i, j)
       i &+= 1
       j &-= 1
     }
@@ -121,13 +126,13 @@ private func partition<T: FixedWidthInteger>(
 }
 
 @inline(__always)
-private func swap<T>(_ values: UnsafeMutablePointer<T>, _ i: Int, _ j: Int) {
+func swap<T>(_ values: UnsafeMutablePointer<T>, _ i: Int, _ j: Int) {
   let value = values[i]
   values[i] = values[j]
   values[j] = value
 }
 
-@inline(__always) private func medianOfThree<T: FixedWidthInteger>(_ a: T, _ b: T, _ c: T) -> T {
+@inline(__always) private func medianOfThree<T: Comparable>(_ a: T, _ b: T, _ c: T) -> T {
   let low = a < b ? a : b, high = a < b ? b : a
   return c < low ? low : (c > high ? high : c)
 }

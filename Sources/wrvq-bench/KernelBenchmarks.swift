@@ -200,7 +200,7 @@ struct KernelBenchmarks {
     let query = codebook.query(), blocks = codebook.blocks()
     let blockBytes = Int(codebook.layout.pointee.block_bytes)
     let memory = aligned(Int(kernels.candidates_bytes(50)), of: UInt8.self)
-    let taken = aligned(50, of: UInt64.self)
+    let taken = aligned(101, of: UInt64.self)
     let estimates = aligned(51, of: Float.self)
     func round() {
       kernels.query_round(query, 50, memory)

@@ -338,7 +338,9 @@ public final class SampleQuery {
   public func takeWithEstimates(
     _ n: Int, without taken: [UInt64] = []
   ) -> (rows: [UInt64], estimates: [Float], next: Float) {
-    let rows = GuardedBuffer<UInt64>(count: n), estimates = GuardedBuffer<Float>(count: n)
+    let more = max(n - max(Int(query.pointee.ranked_count), 0), 0)
+    let rows = GuardedBuffer<UInt64>(count: 2 * more + 1)
+    let estimates = GuardedBuffer<Float>(count: more)
     let guardedTaken = GuardedBuffer(taken), next = GuardedBuffer<Float>(count: 1)
     let found = codebook.kernels.query_take(
       query, Int64(n), taken.isEmpty ? nil : UnsafePointer(guardedTaken.pointer),

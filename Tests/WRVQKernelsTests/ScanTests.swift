@@ -83,19 +83,20 @@ private struct Posting {
     let query = SampleQuery(codebook, codebook.vectors(1, seed: 36))
     query.beginRound(Self.rows)
     posting.scan(query)
-    // By estimate, and by arrival among equals.
-    let ranked = query.kept.enumerated().sorted {
-      ($0.element.estimate, $0.offset) < ($1.element.estimate, $1.offset)
-    }
+    let ranked = query.kept.sorted { $0.estimate < $1.estimate }
+    let estimates = Dictionary(uniqueKeysWithValues: ranked.map { ($0.row, $0.estimate) })
     let expected = posting.estimates(query), values = expected.values.map(\.value).sorted()
     let widest = expected.values.map(\.tolerance).max()!
     for limit in [1, 2, 10, 31, 64] {
-      let best = ranked.prefix(limit).map(\.element.row)
       query.beginRound(limit)
       posting.scan(query)
-      #expect(query.take() == best.sorted(), "limit \(limit)")
+      let best = query.takeWithEstimates(limit)
+      // Of equals, any.
+      #expect(best.estimates.sorted() == ranked.prefix(limit).map(\.estimate), "limit \(limit)")
+      #expect(best.estimates == best.rows.map { estimates[$0] }, "limit \(limit)")
+      #expect(zip(best.rows, best.rows.dropFirst()).allSatisfy(<))
       #expect(query.take() == [], "what was handed out is not handed out again")
-      for row in best { #expect(expected[row]!.value <= values[limit - 1] + 2 * widest) }
+      for row in best.rows { #expect(expected[row]!.value <= values[limit - 1] + 2 * widest) }
     }
   }
 
@@ -108,6 +109,7 @@ private struct Posting {
     query.beginRound(posting.blocks.count)
     for block in posting.blocks { query.scan(block.list, block.memory, 1) }
     let pool = zip(posting.blocks, query.kept).sorted { $0.1.estimate < $1.1.estimate }
+    let estimates = Dictionary(uniqueKeysWithValues: pool.map { ($0.1.row, $0.1.estimate) })
     var numbers = TestNumbers(seed: 58)
     let orders: [(Int) -> Int] = [
       { _ in numbers.below(pool.count) },
@@ -122,12 +124,9 @@ private struct Posting {
       query.beginRound(limit)
       for at in sequence { query.scan(pool[at].0.list, pool[at].0.memory, 1) }
       _ = query.take()
-      // By estimate, and by arrival among equals.
-      let estimates = sequence.map { pool[$0].1.estimate }
-      let best = estimates.indices.sorted { (estimates[$0], $0) < (estimates[$1], $1) }
-        .prefix(limit).sorted()
-      #expect(query.kept.map(\.row) == best.map { pool[sequence[$0]].1.row }, "order \(i)")
-      #expect(query.kept.map(\.estimate) == best.map { estimates[$0] }, "order \(i)")
+      let best = sequence.map { pool[$0].1 }.sorted { $0.estimate < $1.estimate }.prefix(limit)
+      #expect(query.kept.map(\.estimate).sorted() == best.map(\.estimate), "order \(i)")
+      #expect(query.kept.allSatisfy { estimates[$0.row] == $0.estimate }, "order \(i)")
     }
   }
 
@@ -186,10 +185,12 @@ private struct Posting {
     posting.scan(query)
     #expect(query.take() == live.sorted())
     let limit = 20
-    let best = query.kept.sorted { $0.estimate < $1.estimate }.prefix(limit).map(\.row)
+    let best = query.kept.map(\.estimate).sorted().prefix(limit)
     query.beginRound(limit)
     posting.scan(query)
-    #expect(query.take() == best.sorted())
+    let found = query.takeWithEstimates(limit)
+    #expect(found.estimates.sorted() == Array(best))
+    #expect(live.isSuperset(of: found.rows))
   }
 
   @Test(arguments: KernelLevel.available, SampleShape.all)

@@ -92,7 +92,7 @@ rows_are_taken(const Search *search, uint64_t own)
 {
 	int		  n = search->index->n, taken;
 	float	 *estimates = GUARDED(float, n), *next = GUARDED(float, 1);
-	uint64_t *rows = GUARDED(uint64_t, n), *best, *merged;
+	uint64_t *rows = GUARDED(uint64_t, 2 * n + 1), *best, *merged;
 
 	KERNEL(query_round)(search->query, n, guarded((size_t) KERNEL(candidates_bytes)(n), 8));
 	scan_all(search);
@@ -123,7 +123,7 @@ exact_is_near_estimates(const Search *search, const float *vector)
 	const Index *index = search->index;
 	int			 d = index->d, n = index->n;
 	float		*estimates = GUARDED(float, n), *next = GUARDED(float, 1);
-	uint64_t	*rows = GUARDED(uint64_t, n);
+	uint64_t	*rows = GUARDED(uint64_t, 2 * n + 1);
 	double		 mean = 0, square = 0;
 
 	KERNEL(query_round)(search->query, n, guarded((size_t) KERNEL(candidates_bytes)(n), 8));

@@ -184,18 +184,12 @@ typedef struct wrvq_query
 	uint8_t    *WRVQ_NULLABLE product_table;	/* [m rounded up to a multiple of 4][16], at most 127 */
 	float	   *WRVQ_NULLABLE scratch;
 	/* the round */
-	float	   *WRVQ_NULLABLE candidate_estimates;	/* [capacity] */
-	uint64_t   *WRVQ_NULLABLE candidate_rows;	/* [capacity] */
-	uint64_t   *WRVQ_NULLABLE candidate_scratch;	/* [2*limit] */
+	float	   *WRVQ_NULLABLE candidate_estimates;	/* [capacity] the best ranked_count first */
+	uint64_t   *WRVQ_NULLABLE candidate_rows;	/* [capacity] in the same order */
 	int64_t		limit;
 	int64_t		candidate_capacity;
 	int64_t		candidate_count;
-	/*
-	 * Estimate in order-preserving bits, and number, of the candidates as
-	 * query_take() ranks them: the best ranked_count come first; -1: not begun.
-	 */
-	uint64_t   *WRVQ_NULLABLE candidate_ranked;	/* [limit+16] */
-	int64_t		ranked_count;
+	int64_t		ranked_count;	/* handed out by query_take(); -1: none */
 	uint64_t   *WRVQ_NULLABLE ranked_bounds;	/* positions that the ranking has come by: see Selection.swift */
 	int64_t		ranked_bound_count;
 	int64_t		visited;		/* entries estimated since query_begin */
@@ -416,10 +410,12 @@ typedef struct wrvq_kernels
 	void		(*WRVQ_NONNULL query_scan_block) (wrvq_query *WRVQ_NONNULL query, uint32_t list,
 												  const uint8_t *WRVQ_NONNULL block, int32_t count);
 	/*
-	 * rows[n], estimates[n]: the round's best n candidates, less those that its
+	 * rows[], estimates[]: the round's best n candidates, less those that its
 	 * earlier calls have handed out and those in taken[taken_count] (sorted), by
-	 * row identifier, each once.  Returns how many.  *next: the least estimate
-	 * that was not handed out, +inf if there is none.  n is at most limit.
+	 * row identifier, each once.  Returns how many: at most more, which is n less the
+	 * n of the call before.  rows has room for 2*more+1, to put them in order in,
+	 * estimates for more.  *next: the least estimate that was not handed out, +inf
+	 * if there is none.  n is at most limit.
 	 */
 	int64_t		(*WRVQ_NONNULL query_take) (wrvq_query *WRVQ_NONNULL query, int64_t n, const uint64_t *WRVQ_NULLABLE taken,
 											int64_t taken_count, uint64_t *WRVQ_NONNULL rows, float *WRVQ_NONNULL estimates,
