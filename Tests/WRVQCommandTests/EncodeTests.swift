@@ -80,6 +80,7 @@ import WRVQ
   }
 
   @Test func aSummaryReadsWell() {
+    defer { try? FileManager.default.removeItem(at: folder) }
     var encoded = EncodedVectors(for: codebook)
     (encoded.rowCount, encoded.loss) = (7, [0.5, 0.25, 0.125])
     #expect(
