@@ -542,14 +542,14 @@ typedef struct WrvqSearch
 	char *candidates;
 } WrvqSearch;
 
-/* Candidates of a round that are new. */
+/* Candidates of a round that are new: the search's own, until it goes on. */
 typedef struct WrvqCandidates
 {
-	int64	count;
-	uint64 *rows;		 /* [count] ascending */
-	float  *estimates;	 /* [count] of their distances, as query_exact() scales them */
-	float	next;		 /* the best estimate that is not among them; infinity: none */
-	bool	visited_all; /* no list was left out */
+	int64		  count;
+	const uint64 *rows;		   /* [count] ascending */
+	const float	 *estimates;   /* [count] of their distances, as query_exact() scales them */
+	float		  next;		   /* the best estimate that is not among them; infinity: none */
+	bool		  visited_all; /* no list was left out */
 } WrvqCandidates;
 
 extern WrvqSearch	 *WrvqBeginSearch(Relation index, const WrvqMetaData *meta, const float *vector);

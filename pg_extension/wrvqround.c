@@ -256,8 +256,6 @@ search_lists(IndexScanDesc scan, WrvqScan *state)
 	if (!state->is_ordered)
 		state->exhausted =
 			!(found.next <= range_bound(state) && !isinf(found.next)) && range_probes(state) == state->probes;
-	pfree(found.rows);
-	pfree(found.estimates);
 }
 
 /*

@@ -115,13 +115,11 @@ static WrvqCandidates
 take_candidates(WrvqSearch *search, int64 needed, const uint64 *taken, int64 taken_count)
 {
 	WrvqCandidates found;
-	/* what was handed out of these lists before is not again */
-	int64 most = Max(needed - Max(search->query->ranked_count, 0), 1);
+	int64		   first;
 
-	found.rows = palloc_extended(sizeof(uint64) * (2 * most + 1), MCXT_ALLOC_HUGE);
-	found.estimates = palloc_extended(sizeof(float) * most, MCXT_ALLOC_HUGE);
-	SWIFT(found.count = wrvq_kernel.query_take(search->query, needed, taken, taken_count, found.rows, found.estimates,
-											   &found.next));
+	SWIFT(found.count = wrvq_kernel.query_take(search->query, needed, taken, taken_count, &first, &found.next));
+	found.rows = search->query->candidate_rows + first;
+	found.estimates = search->query->candidate_estimates + first;
 	found.visited_all = (uint32) search->probes == search->meta->list_count;
 	return found;
 }
@@ -140,6 +138,9 @@ WrvqSearchLists(WrvqSearch *search, int probes, int64 reach, const uint64 *taken
 	int64 most = search->slots_max * WRVQ_BLOCK_ENTRIES + 1, needed = Min(entries_of(search, reach), most);
 
 	need_candidates(search, probes, needed, Min(candidates_kept(search, needed), most));
+	/* those to come are at most one row each */
+	if (wrvq_max_scan_tuples > 0 && search->query->ranked_count > 0)
+		needed = Min(needed, search->query->ranked_count + Max(Max(reach, wrvq_max_scan_tuples) - taken_count, 0));
 	return take_candidates(search, needed, taken, taken_count);
 }
 

@@ -47,11 +47,6 @@ func keep(_ query: UnsafeMutablePointer<wrvq_query>, _ estimate: Float, _ row: U
 private struct Candidates: Selectable {
   let estimates: MutableFloatPointer, rows: UnsafeMutablePointer<UInt64>
 
-  @inline(__always) init(_ query: UnsafePointer<wrvq_query>) {
-    estimates = query.pointee.candidate_estimates!
-    rows = query.pointee.candidate_rows!
-  }
-
   @inline(__always) func key(_ i: Int) -> Float { estimates[i] }
 
   @inline(__always) func exchange(_ i: Int, _ j: Int) {
@@ -68,6 +63,13 @@ private struct Candidates: Selectable {
       i &+= 1
     }
     return worst
+  }
+}
+
+extension Candidates {
+  @inline(__always) fileprivate init(_ query: UnsafePointer<wrvq_query>) {
+    self.init(
+      estimates: query.pointee.candidate_estimates!, rows: query.pointee.candidate_rows!)
   }
 }
 
@@ -135,18 +137,17 @@ private func drop(_ query: UnsafeMutablePointer<wrvq_query>, above worst: Float)
 }
 
 /// What the round's best `n` candidates are beyond those of the calls before, by row identifier,
-/// each once, without those taken before.
+/// each once, without those taken before: from `first` on.
 ///
 /// - Parameters:
-///   - rows: Output.  Twice as many, and one, have room here, which is where they are sorted.
+///   - first: Output.
 ///   - next: Output: the least estimate that was not handed out.
 /// - Returns: How many.
 /// - Complexity: O(candidates) for a round's first call; the following ones pay for what they add.
 @inline(never)
 func queryTake(
   _ query: UnsafeMutablePointer<wrvq_query>, _ n: Int, _ taken: UnsafePointer<UInt64>?,
-  _ takenCount: Int, _ rows: UnsafeMutablePointer<UInt64>, _ estimates: MutableFloatPointer,
-  _ next: MutableFloatPointer
+  _ takenCount: Int, _ first: UnsafeMutablePointer<Int64>, _ next: MutableFloatPointer
 ) -> Int {
   if query.pointee.ranked_count < 0 { beginRanking(query) }
   let candidates = Candidates(query)
@@ -162,18 +163,45 @@ func queryTake(
     if estimate < next.pointee { next.pointee = estimate }
     i &+= 1
   }
-  // Row and estimate in one number sort by row, then by estimate.
-  let pairs = UnsafeMutableRawPointer(rows).alignedUp(for: UInt128.self)
-    .assumingMemoryBound(to: UInt128.self)
-  i = before
-  while i < count {
-    pairs[i &- before] =
-      UInt128(candidates.rows[i]) &<< 32 | UInt128(orderedBits(candidates.estimates[i]))
-    i &+= 1
+  first.pointee = Int64(before)
+  let added = CandidatesByRow(candidates, before)
+  sortAscending(added, count &- before)
+  return added.passOver(count &- before, taken, takenCount)
+}
+
+/// Some of a round's candidates, by row.
+private struct CandidatesByRow: Selectable {
+  let candidates: Candidates
+
+  @inline(__always) init(_ all: Candidates, _ first: Int) {
+    candidates = Candidates(estimates: all.estimates + first, rows: all.rows + first)
   }
-  sortAscending(pairs, count &- before)
-  return dropTaken(
-    pairs, count &- before, taken, takenCount, UnsafeMutableRawPointer(rows), estimates)
+
+  @inline(__always) func key(_ i: Int) -> UInt64 { candidates.rows[i] }
+  @inline(__always) func exchange(_ i: Int, _ j: Int) { candidates.exchange(i, j) }
+
+  /// Puts each of the `count` sorted rows once, with its best estimate, before all that are to be
+  /// passed over: those met again, and those taken.  All stay, for a later look at more lists.
+  ///
+  /// - Returns: How many are not passed over.
+  func passOver(_ count: Int, _ taken: UnsafePointer<UInt64>?, _ takenCount: Int) -> Int {
+    let estimates = candidates.estimates
+    var kept = 0, other = 0
+    var i = 0
+    while i < count {
+      let row = key(i)
+      while other < takenCount && taken![other] < row { other &+= 1 }
+      let isTaken = other < takenCount && taken![other] == row
+      if kept > 0 && key(kept &- 1) == row {
+        if estimates[i] < estimates[kept &- 1] { exchange(i, kept &- 1) }
+      } else if !isTaken {
+        exchange(kept, i)
+        kept &+= 1
+      }
+      i &+= 1
+    }
+    return kept
+  }
 }
 
 /// None of the candidates is ranked yet.
@@ -197,31 +225,6 @@ func queryWithin(_ query: UnsafePointer<wrvq_query>, _ bound: Float) -> Int {
     i &+= 1
   }
   return count
-}
-
-/// Keeps of sorted rows each once, with its best estimate, and none that was taken.
-///
-/// - Parameter rows: Output: may begin where the pairs do, for no row comes behind its pair.
-private func dropTaken(
-  _ pairs: UnsafeRawPointer, _ count: Int, _ taken: UnsafePointer<UInt64>?, _ takenCount: Int,
-  _ rows: UnsafeMutableRawPointer, _ estimates: MutableFloatPointer
-) -> Int {
-  var kept = 0, other = 0, last = WRVQ_ROW_DEAD
-  var i = 0
-  while i < count {
-    let pair = pairs.load(fromByteOffset: 16 &* i, as: UInt128.self)
-    let row = UInt64(truncatingIfNeeded: pair &>> 32)
-    while other < takenCount && taken![other] < row { other &+= 1 }
-    let isTaken = other < takenCount && taken![other] == row
-    if !isTaken && row != last {
-      rows.storeBytes(of: row, toByteOffset: 8 &* kept, as: UInt64.self)
-      estimates[kept] = orderedValue(UInt32(truncatingIfNeeded: pair))
-      kept &+= 1
-      last = row
-    }
-    i &+= 1
-  }
-  return kept
 }
 
 /// The place of a row among the round's candidates in order of estimate; `limit` if it is not there.

@@ -51,7 +51,7 @@ import CWRVQKernels
     candidates_bytes: { candidatesBytes($0) },
     query_round: { queryRound($0, $1, $2) },
     query_scan_block: { queryScanBlock($0, $1, $2, Int($3)) },
-    query_take: { Int64(queryTake($0, Int($1), $2, Int($3), $4, $5, $6)) },
+    query_take: { Int64(queryTake($0, Int($1), $2, Int($3), $4, $5)) },
     query_within: { Int64(queryWithin($0, $1)) },
     query_exact: { queryExact($0, $1) },
     query_place: { Int64(queryPlace($0, $1)) },

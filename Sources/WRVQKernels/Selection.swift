@@ -18,11 +18,6 @@ extension UnsafeMutablePointer: Selectable where Pointee: Comparable {
   return bits & 0x8000_0000 != 0 ? ~bits : bits | 0x8000_0000
 }
 
-/// The value of such bits.
-@inline(__always) func orderedValue(_ bits: UInt32) -> Float {
-  Float(bitPattern: bits & 0x8000_0000 != 0 ? bits & 0x7fff_ffff : ~bits)
-}
-
 /// A key that orders as (value, number).
 @inline(__always) func orderedKey(_ value: Float, _ number: UInt32) -> UInt64 {
   UInt64(orderedBits(value)) &<< 32 | UInt64(number)
@@ -141,69 +136,64 @@ func swap<T>(_ values: UnsafeMutablePointer<T>, _ i: Int, _ j: Int) {
 ///
 /// - Complexity: O(n log n).
 @inline(__always)
-func sortAscending<T: FixedWidthInteger>(_ values: UnsafeMutablePointer<T>, _ count: Int) {
-  sortStretch(values, count, 2 &* (Int.bitWidth &- count.leadingZeroBitCount))
+func sortAscending<T: Selectable>(_ keys: T, _ count: Int) {
+  sortStretch(keys, 0, count, 2 &* (Int.bitWidth &- count.leadingZeroBitCount))
 }
 
+/// Sorts `first ..< end`.
+///
 /// - Parameter splits: How many are permitted before heapsort takes over.
-private func sortStretch<T: FixedWidthInteger>(
-  _ values: UnsafeMutablePointer<T>, _ count: Int, _ splits: Int
-) {
-  var values = values, count = count, splits = splits
-  while count > 16 {
-    if splits == 0 { return heapSort(values, count) }
+private func sortStretch<T: Selectable>(_ keys: T, _ first: Int, _ end: Int, _ splits: Int) {
+  var first = first, end = end, splits = splits
+  while end &- first > 16 {
+    if splits == 0 { return heapSort(keys, first, end &- first) }
     splits &-= 1
-    let (left, right) = partition(values, 0, count &- 1)
+    let (left, right) = partition(keys, first, end &- 1)
     // The longer part goes on here, so that calls nest only to the logarithm of the count.
-    if left &+ 1 < count &- right {
-      sortStretch(values, left &+ 1, splits)
-      values += right
-      count &-= right
+    if left &+ 1 &- first < end &- right {
+      sortStretch(keys, first, left &+ 1, splits)
+      first = right
     } else {
-      sortStretch(values + right, count &- right, splits)
-      count = left &+ 1
+      sortStretch(keys, right, end, splits)
+      end = left &+ 1
     }
   }
-  var i = 1
-  while i < count {
-    let value = values[i]
+  var i = first &+ 1
+  while i < end {
     var at = i
-    while at > 0 && values[at &- 1] > value {
-      values[at] = values[at &- 1]
+    while at > first && keys.key(at &- 1) > keys.key(at) {
+      keys.exchange(at &- 1, at)
       at &-= 1
     }
-    values[at] = value
     i &+= 1
   }
 }
 
-private func heapSort<T: FixedWidthInteger>(_ values: UnsafeMutablePointer<T>, _ count: Int) {
+private func heapSort<T: Selectable>(_ keys: T, _ first: Int, _ count: Int) {
   var start = count / 2
   while start > 0 {
     start &-= 1
-    siftDown(values, start, count)
+    siftDown(keys, first, start, count)
   }
   var end = count
   while end > 1 {
     end &-= 1
-    swap(values, 0, end)
-    siftDown(values, 0, end)
+    keys.exchange(first, first &+ end)
+    siftDown(keys, first, 0, end)
   }
 }
 
 @inline(__always)
-private func siftDown<T: FixedWidthInteger>(
-  _ values: UnsafeMutablePointer<T>, _ start: Int, _ end: Int
-) {
+private func siftDown<T: Selectable>(_ keys: T, _ first: Int, _ start: Int, _ end: Int) {
   var root = start
-  let value = values[root]
   while true {
     var child = 2 &* root &+ 1
     if child >= end { break }
-    if child &+ 1 < end && values[child] < values[child &+ 1] { child &+= 1 }
-    if values[child] <= value { break }
-    values[root] = values[child]
+    if child &+ 1 < end && keys.key(first &+ child) < keys.key(first &+ child &+ 1) {
+      child &+= 1
+    }
+    if keys.key(first &+ child) <= keys.key(first &+ root) { break }
+    keys.exchange(first &+ root, first &+ child)
     root = child
   }
-  values[root] = value
 }

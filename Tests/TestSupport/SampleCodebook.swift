@@ -338,16 +338,15 @@ public final class SampleQuery {
   public func takeWithEstimates(
     _ n: Int, without taken: [UInt64] = []
   ) -> (rows: [UInt64], estimates: [Float], next: Float) {
-    let more = max(n - max(Int(query.pointee.ranked_count), 0), 0)
-    let rows = GuardedBuffer<UInt64>(count: 2 * more + 1)
-    let estimates = GuardedBuffer<Float>(count: more)
     let guardedTaken = GuardedBuffer(taken), next = GuardedBuffer<Float>(count: 1)
+    let first = GuardedBuffer<Int64>(count: 1)
     let found = codebook.kernels.query_take(
       query, Int64(n), taken.isEmpty ? nil : UnsafePointer(guardedTaken.pointer),
-      Int64(taken.count), rows.pointer, estimates.pointer, next.pointer)
+      Int64(taken.count), first.pointer, next.pointer)
+    let handedOut = Int(first.elements[0])..<Int(first.elements[0] + found)
     return (
-      Array(rows.elements.prefix(Int(found))), Array(estimates.elements.prefix(Int(found))),
-      next.elements[0]
+      handedOut.map { query.pointee.candidate_rows![$0] },
+      handedOut.map { query.pointee.candidate_estimates![$0] }, next.elements[0]
     )
   }
 

@@ -91,16 +91,19 @@ static bool
 rows_are_taken(const Search *search, uint64_t own)
 {
 	int		  n = search->index->n, taken;
-	float	 *estimates = GUARDED(float, n), *next = GUARDED(float, 1);
-	uint64_t *rows = GUARDED(uint64_t, 2 * n + 1), *best, *merged;
+	float	 *estimates, *next = GUARDED(float, 1);
+	int64_t	 *first = GUARDED(int64_t, 1);
+	uint64_t *rows, *best, *merged;
 
 	KERNEL(query_round)(search->query, n, guarded((size_t) KERNEL(candidates_bytes)(n), 8));
 	scan_all(search);
 	EXPECT(KERNEL(query_within)(search->query, INFINITY) == n && KERNEL(query_within)(search->query, -INFINITY) == 0);
 	EXPECT(KERNEL(query_place)(search->query, own) < 10 && KERNEL(query_place)(search->query, 77) == n);
-	taken = (int) KERNEL(query_take)(search->query, 10, NULL, 0, rows, estimates, next);
-	EXPECT(taken == 10 && KERNEL(rows_sort)(rows, taken) == taken);
+	taken = (int) KERNEL(query_take)(search->query, 10, NULL, 0, first, next);
+	rows = search->query->candidate_rows + *first;
+	estimates = search->query->candidate_estimates + *first;
 	best = GUARDED_COPY(uint64_t, rows, 10);
+	EXPECT(taken == 10 && KERNEL(rows_sort)(best, taken) == taken && memcmp(best, rows, sizeof(uint64_t) * 10) == 0);
 	merged = GUARDED(uint64_t, n);
 	memcpy(merged, best, sizeof(uint64_t) * 10);
 	for (int i = 0; i < taken; i++)
@@ -109,7 +112,8 @@ rows_are_taken(const Search *search, uint64_t own)
 	/* a round that starts anew */
 	KERNEL(query_round)(search->query, n, guarded((size_t) KERNEL(candidates_bytes)(n), 8));
 	scan_all(search);
-	EXPECT(KERNEL(query_take)(search->query, n, best, 10, rows, estimates, next) == n - 10 && isinf(next[0]));
+	EXPECT(KERNEL(query_take)(search->query, n, best, 10, first, next) == n - 10 && isinf(next[0]));
+	rows = search->query->candidate_rows + *first;
 	KERNEL(rows_merge)(merged, 10, GUARDED_COPY(uint64_t, rows, n - 10), n - 10);
 	for (int i = 0; i < n; i++)
 		EXPECT(merged[i] == search->index->rows[i]);
@@ -122,13 +126,14 @@ exact_is_near_estimates(const Search *search, const float *vector)
 {
 	const Index *index = search->index;
 	int			 d = index->d, n = index->n;
-	float		*estimates = GUARDED(float, n), *next = GUARDED(float, 1);
-	uint64_t	*rows = GUARDED(uint64_t, 2 * n + 1);
+	float		*estimates, *next = GUARDED(float, 1);
+	int64_t		*first = GUARDED(int64_t, 1);
 	double		 mean = 0, square = 0;
 
 	KERNEL(query_round)(search->query, n, guarded((size_t) KERNEL(candidates_bytes)(n), 8));
 	scan_all(search);
-	EXPECT(KERNEL(query_take)(search->query, n, NULL, 0, rows, estimates, next) == n);
+	EXPECT(KERNEL(query_take)(search->query, n, NULL, 0, first, next) == n && *first == 0);
+	estimates = search->query->candidate_estimates;
 	for (int i = 0; i < n; i++)
 	{
 		const float *row = GUARDED_COPY(float, index->vectors + i * d, d);

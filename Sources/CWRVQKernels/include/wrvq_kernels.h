@@ -410,16 +410,14 @@ typedef struct wrvq_kernels
 	void		(*WRVQ_NONNULL query_scan_block) (wrvq_query *WRVQ_NONNULL query, uint32_t list,
 												  const uint8_t *WRVQ_NONNULL block, int32_t count);
 	/*
-	 * rows[], estimates[]: the round's best n candidates, less those that its
-	 * earlier calls have handed out and those in taken[taken_count] (sorted), by
-	 * row identifier, each once.  Returns how many: at most more, which is n less the
-	 * n of the call before.  rows has room for 2*more+1, to put them in order in,
-	 * estimates for more.  *next: the least estimate that was not handed out, +inf
-	 * if there is none.  n is at most limit.
+	 * The round's best n candidates, less those that its earlier calls have handed
+	 * out and those in taken[taken_count] (sorted), by row identifier, each once, where
+	 * they lie: candidate_rows[*first...], candidate_estimates[*first...], until the
+	 * next call or round.  Returns how many.  *next: the least estimate that was not
+	 * handed out, +inf if there is none.  n is at most limit.
 	 */
 	int64_t		(*WRVQ_NONNULL query_take) (wrvq_query *WRVQ_NONNULL query, int64_t n, const uint64_t *WRVQ_NULLABLE taken,
-											int64_t taken_count, uint64_t *WRVQ_NONNULL rows, float *WRVQ_NONNULL estimates,
-											float *WRVQ_NONNULL next);
+											int64_t taken_count, int64_t *WRVQ_NONNULL first, float *WRVQ_NONNULL next);
 	/* How many of the candidates kept have an estimate of at most bound; those met twice count twice. */
 	int64_t		(*WRVQ_NONNULL query_within) (const wrvq_query *WRVQ_NONNULL query, float bound);
 	/* What the estimate of a row would be if it were exact: from the operator's value. */
