@@ -63,7 +63,7 @@ BY_INDEX = {"enable_seqscan": "off"}
 
 def measure(connection, arguments, dimensions, expected, plain, levels, bits):
     name = f"bench {dimensions} {levels} {bits}"
-    if connection.execute("SELECT FROM wrvq_codebook WHERE name = %s", (name,)).rowcount == 0:
+    if connection.execute("SELECT FROM wrvq.wrvq_codebook WHERE name = %s", (name,)).rowcount == 0:
         train(arguments.cli, arguments.dsn, name, levels, bits)
     if arguments.train_only:
         return

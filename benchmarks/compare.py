@@ -116,7 +116,7 @@ def measure_filters(connection, contender, metric, base, query, settings):
 
 def build_with_ready_codebook(connection, contender, options):
     """Trains a codebook by the tool; median seconds of some builds with it."""
-    connection.execute("DELETE FROM wrvq_codebook WHERE name = 'bench'")
+    connection.execute("DELETE FROM wrvq.wrvq_codebook WHERE name = 'bench'")
     subprocess.run([options.cli, "train", "--dbname", options.dsn, "--table", contender.table, "--column", "embedding",
                     "--metric", options.metric, "--name", "bench"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     ready = Contender("ready", contender.table, contender.ddl + " WITH (codebook = bench)", None, ())

@@ -324,7 +324,6 @@ extern void *WrvqCache(WrvqCacheKind kind, uint64 id, void *value, MemoryContext
 typedef struct WrvqStoredCodebook
 {
 	const char		*name;
-	const char		*schema; /* of the extension */
 	int				 dimensions;
 	int				 metric; /* wrvq_metric; -1: unknown */
 	float			 scale;
@@ -335,7 +334,7 @@ typedef struct WrvqStoredCodebook
 	int32			 transform_blocks[WRVQ_LEVELS_MAX];
 } WrvqStoredCodebook;
 
-extern bool		   WrvqReadStored(const char *schema, const char *name, WrvqStoredCodebook *stored);
+extern bool		   WrvqReadStored(const char *name, WrvqStoredCodebook *stored);
 extern bool		   WrvqReadStoredLevels(WrvqStoredCodebook *stored);
 extern float	  *WrvqStoredCodewords(const WrvqStoredCodebook *stored, int level);
 extern float	  *WrvqStoredTransform(const WrvqStoredCodebook *stored, int level);
@@ -363,7 +362,7 @@ typedef struct WrvqCoder
 extern const WrvqCoder *WrvqCoderNamed(const char *name);
 extern const WrvqCoder *WrvqCoderOf(uint64 identity);
 extern bool				WrvqHasCoder(uint64 identity);
-extern bool				WrvqReadStoredOf(const char *schema, uint64 identity, WrvqStoredCodebook *stored);
+extern bool				WrvqReadStoredOf(uint64 identity, WrvqStoredCodebook *stored);
 extern void			   *WrvqAllocateAligned(MemoryContext context, Size bytes);
 
 /* ---------- wrvqcode.c ---------- */

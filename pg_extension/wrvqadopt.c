@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "executor/spi.h"
-#include "utils/lsyscache.h"
 
 /* lists of a codebook that an index of codes takes over: rows a list, and lists for each square root of the rows */
 #define ADOPTED_LIST_ROWS_MAX 4096
@@ -144,12 +143,6 @@ make_codebook(const WrvqStoredCodebook *stored, const wrvq_shape *shape, uint8 *
 	return codebook;
 }
 
-static const char *
-schema_of(Relation index)
-{
-	return get_namespace_name(get_func_namespace(index->rd_amhandler));
-}
-
 /*
  * The codebook that the index's reloptions name, in the current memory context;
  * NULL if there is none of that name.  dimensions 0 takes the codebook's.
@@ -163,7 +156,7 @@ WrvqLoadCodebook(Relation index, int dimensions, uint8 *sha256)
 	wrvq_shape		   shape;
 
 	SPI_connect();
-	if (WrvqReadStored(schema_of(index), WrvqCodebookOption(index), &stored) && WrvqReadStoredLevels(&stored))
+	if (WrvqReadStored(WrvqCodebookOption(index), &stored) && WrvqReadStoredLevels(&stored))
 	{
 		check_codebook(index, &stored, dimensions);
 		take_shape(&stored, stored.metric, &shape);
@@ -211,8 +204,7 @@ WrvqAdoptCodebook(Relation index, uint64 identity, double rows, uint8 *sha256)
 	if (identity == 0 || (options != NULL && (options->lists > 0 || options->fuzzy_levels >= 0)))
 		return NULL;
 	SPI_connect();
-	if (WrvqReadStoredOf(schema_of(index), identity, &stored) && WrvqReadStoredLevels(&stored) &&
-		is_adoptable(index, &stored, rows))
+	if (WrvqReadStoredOf(identity, &stored) && WrvqReadStoredLevels(&stored) && is_adoptable(index, &stored, rows))
 	{
 		take_shape(&stored, WrvqIndexSupport(index)->metric, &shape);
 		shape.fuzzy_levels = Min(fuzzy_levels_max(&shape), 1);

@@ -1,7 +1,9 @@
 /*
- * wrvqcatalog.c: stored codebooks, wrvq_codebook and wrvq_codebook_level.
+ * wrvqcatalog.c: stored codebooks, wrvq.wrvq_codebook and wrvq.wrvq_codebook_level.
  *
- * All of it between SPI_connect() and SPI_finish(), in SPI's memory.
+ * All of it between SPI_connect() and SPI_finish(), in SPI's memory.  Queries
+ * run with whatever search_path the user has, so they name the schema of every
+ * table, function, type and operator.
  */
 #include "wrvq.h"
 
@@ -113,18 +115,17 @@ read_level(WrvqStoredCodebook *stored, uint64 row)
 	stored->transform_blocks[row] = spi_int(row, TRANSFORM_BLOCK);
 }
 
-/* Reads a codebook's row from the table in the schema; false if there is none of the name. */
+/* Reads a codebook's row; false if there is none of the name. */
 bool
-WrvqReadStored(const char *schema, const char *name, WrvqStoredCodebook *stored)
+WrvqReadStored(const char *name, WrvqStoredCodebook *stored)
 {
 	bytea *sha;
 
 	memset(stored, 0, sizeof(WrvqStoredCodebook));
 	stored->name = name;
-	stored->schema = schema;
-	run(psprintf("SELECT dimensions, metric, sha256, coalesce((properties->>'scale')::float4, 1)"
-				 " FROM %s.wrvq_codebook WHERE name = $1",
-				 quote_identifier(schema)),
+	run("SELECT dimensions, metric, sha256, coalesce((properties OPERATOR(pg_catalog.->>) "
+		"'scale'::pg_catalog.text)::pg_catalog.float4, 1)"
+		" FROM wrvq.wrvq_codebook WHERE name OPERATOR(pg_catalog.=) $1",
 		name);
 	if (SPI_processed == 0)
 		return false;
@@ -144,10 +145,9 @@ WrvqReadStored(const char *schema, const char *name, WrvqStoredCodebook *stored)
 bool
 WrvqReadStoredLevels(WrvqStoredCodebook *stored)
 {
-	run(psprintf("SELECT kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords,"
-				 " transform_block_dimensions, transform, weights"
-				 " FROM %s.wrvq_codebook_level WHERE name = $1 ORDER BY level",
-				 quote_identifier(stored->schema)),
+	run("SELECT kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords,"
+		" transform_block_dimensions, transform, weights"
+		" FROM wrvq.wrvq_codebook_level WHERE name OPERATOR(pg_catalog.=) $1 ORDER BY level",
 		stored->name);
 	if (SPI_processed > WRVQ_LEVELS_MAX)
 		WrvqCannotUseCodebook(stored->name, psprintf("It has " UINT64_FORMAT " levels, expected 1 to %d.",

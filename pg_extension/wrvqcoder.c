@@ -32,18 +32,6 @@ identity_of(const uint8 *sha256)
 	return identity;
 }
 
-/* The extension can be in any schema, and a value has no catalog entry of ours at hand. */
-static char *
-extension_schema(void)
-{
-	if (SPI_execute("SELECT n.nspname FROM pg_catalog.pg_extension e"
-					" JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'wrvq'",
-					true, 1) != SPI_OK_SELECT ||
-		SPI_processed == 0)
-		elog(ERROR, "extension wrvq is not in the catalog");
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-}
-
 /* Fills in what a coder looks like, and checks it. */
 static void
 take_shape(const WrvqStoredCodebook *stored, wrvq_coder *coder)
@@ -126,7 +114,7 @@ WrvqCoderNamed(const char *name)
 	const WrvqCoder	  *coder = NULL;
 
 	SPI_connect();
-	if (WrvqReadStored(extension_schema(), name, &stored))
+	if (WrvqReadStored(name, &stored))
 		coder = finish_reading(&stored, caller);
 	if (coder == NULL)
 		ereport(ERROR,
@@ -139,7 +127,7 @@ WrvqCoderNamed(const char *name)
 
 /* A codebook, by whatever name, whose SHA-256 begins like that; NULL if there is none. */
 static char *
-name_of(const char *schema, const uint8 *sha256)
+name_of(const uint8 *sha256)
 {
 	Oid	   types[1] = {BYTEAOID};
 	bytea *start = palloc(VARHDRSZ + SHA256_BYTES);
@@ -147,10 +135,9 @@ name_of(const char *schema, const uint8 *sha256)
 
 	SET_VARSIZE(start, VARHDRSZ + SHA256_BYTES);
 	memcpy(VARDATA(start), sha256, SHA256_BYTES);
-	if (SPI_execute_with_args(psprintf("SELECT name FROM %s.wrvq_codebook"
-									   " WHERE pg_catalog.substr(sha256, 1, 7) OPERATOR(pg_catalog.=) $1"
-									   " ORDER BY name LIMIT 1",
-									   quote_identifier(schema)),
+	if (SPI_execute_with_args("SELECT name FROM wrvq.wrvq_codebook"
+							  " WHERE pg_catalog.substr(sha256, 1, 7) OPERATOR(pg_catalog.=) $1"
+							  " ORDER BY name LIMIT 1",
 							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for a codebook");
 	return SPI_processed == 0 ? NULL : SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
@@ -158,11 +145,11 @@ name_of(const char *schema, const uint8 *sha256)
 
 /* As WrvqReadStored(), by what values have of the codebook; between SPI_connect() and SPI_finish(). */
 bool
-WrvqReadStoredOf(const char *schema, uint64 identity, WrvqStoredCodebook *stored)
+WrvqReadStoredOf(uint64 identity, WrvqStoredCodebook *stored)
 {
-	char *name = name_of(schema, (const uint8 *) &identity + 1);
+	char *name = name_of((const uint8 *) &identity + 1);
 
-	return name != NULL && WrvqReadStored(schema, name, stored);
+	return name != NULL && WrvqReadStored(name, stored);
 }
 
 /* Is there the codebook of values of this identity? */
@@ -173,7 +160,7 @@ WrvqHasCoder(uint64 identity)
 	bool			   found;
 
 	SPI_connect();
-	found = WrvqReadStoredOf(extension_schema(), identity, &stored) && WrvqReadStoredLevels(&stored);
+	found = WrvqReadStoredOf(identity, &stored) && WrvqReadStoredLevels(&stored);
 	SPI_finish();
 	return found;
 }
@@ -186,8 +173,8 @@ report_no_codebook(const uint8 *sha256)
 	hex_encode((const char *) sha256, SHA256_BYTES, digits);
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the codebook of this code does not exist"),
 					errdetail("Its SHA-256 begins with %s.", digits),
-					errhint("Load it with \"wrvq load\", under any name, or restore the tables wrvq_codebook and "
-							"wrvq_codebook_level from a dump that has it.")));
+					errhint("Load it with \"wrvq load\", under any name, or restore the tables wrvq.wrvq_codebook and "
+							"wrvq.wrvq_codebook_level from a dump that has it.")));
 }
 
 /* The codebook of values of this identity, valid until the current memory context is reset. */
@@ -201,7 +188,7 @@ WrvqCoderOf(uint64 identity)
 	if (coder != NULL)
 		return coder;
 	SPI_connect();
-	if (WrvqReadStoredOf(extension_schema(), identity, &stored))
+	if (WrvqReadStoredOf(identity, &stored))
 		coder = finish_reading(&stored, caller);
 	if (coder == NULL)
 		report_no_codebook((const uint8 *) &identity + 1);

@@ -106,9 +106,34 @@ CREATE OPERATOR CLASS real_cosine_ops
 	OPERATOR 2 <<=>> (real[], wrvq_sphere),
 	FUNCTION 1 wrvq_real_cosine_support(internal);
 
--- codebooks: what `wrvq train` and `wrvq load` store
+-- codebooks: what `wrvq train` and `wrvq load` store, in a schema of their own, so that nobody meets them among the user's tables
 
-CREATE TABLE wrvq_codebook (
+-- A schema's owner may drop all that is in it.  So one that is there already must belong to whoever owns the extension, or to a superuser.
+DO $$
+DECLARE
+	owner pg_catalog.oid := (SELECT n.nspowner FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'wrvq');
+	taken pg_catalog.name := (SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+		WHERE n.nspname OPERATOR(pg_catalog.=) 'wrvq'
+			AND c.relname OPERATOR(pg_catalog.=) ANY ('{wrvq_codebook,wrvq_codebook_level,wrvq_codebook_pkey,wrvq_codebook_level_pkey,wrvq_codebook_identity}') LIMIT 1);
+	trusted bool := (SELECT r.rolsuper OR r.rolname OPERATOR(pg_catalog.=) CURRENT_USER FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) owner);
+BEGIN
+	IF owner IS NULL THEN
+		CREATE SCHEMA wrvq;
+		COMMENT ON SCHEMA wrvq IS 'stored codebooks of extension wrvq';
+	ELSIF trusted IS NOT TRUE THEN
+		RAISE EXCEPTION 'schema "wrvq" belongs to role "%"', pg_catalog.pg_get_userbyid(owner)
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = 'The extension keeps its codebooks in a schema of that name, whose owner could drop them.',
+				HINT = pg_catalog.format('Rename that schema with ALTER SCHEMA wrvq RENAME TO another_name, or, if its contents are harmless, take it over with ALTER SCHEMA wrvq OWNER TO %I.', CURRENT_USER);
+	ELSIF taken IS NOT NULL THEN
+		RAISE EXCEPTION 'schema "wrvq" has a relation "%" already', taken
+			USING ERRCODE = 'duplicate_object',
+				DETAIL = 'The extension keeps its codebooks in a schema of that name, in relations of that name.',
+				HINT = 'Rename that schema with ALTER SCHEMA wrvq RENAME TO another_name, or drop the relation.';
+	END IF;
+END $$;
+
+CREATE TABLE wrvq.wrvq_codebook (
 	name text PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 255),
 	version int NOT NULL,
 	dimensions int NOT NULL CHECK (dimensions BETWEEN 1 AND 16000),
@@ -118,10 +143,10 @@ CREATE TABLE wrvq_codebook (
 	created_at timestamptz NOT NULL DEFAULT now(),
 	properties jsonb NOT NULL DEFAULT '{}'
 );
-COMMENT ON TABLE wrvq_codebook IS 'codebooks for wrvq indexes; rows are immutable';
-COMMENT ON COLUMN wrvq_codebook.loss IS 'quantization loss after each level: mean squared length of the residual of a scaled vector';
+COMMENT ON TABLE wrvq.wrvq_codebook IS 'codebooks for wrvq indexes; rows are immutable';
+COMMENT ON COLUMN wrvq.wrvq_codebook.loss IS 'quantization loss after each level: mean squared length of the residual of a scaled vector';
 
-CREATE TABLE wrvq_codebook_level (
+CREATE TABLE wrvq.wrvq_codebook_level (
 	name text NOT NULL,
 	level int NOT NULL CHECK (level >= 0),
 	kind text NOT NULL CHECK (kind IN ('flat', 'product')),
@@ -136,42 +161,43 @@ CREATE TABLE wrvq_codebook_level (
 	weights bytea,
 	PRIMARY KEY (name, level)
 );
-COMMENT ON TABLE wrvq_codebook_level IS 'levels of codebooks; rows are immutable';
-COMMENT ON COLUMN wrvq_codebook_level.codewords IS 'little-endian halves: flat [codeword_count][dimensions], product [piece_count][16][piece_dimensions]';
-COMMENT ON COLUMN wrvq_codebook_level.transform IS 'little-endian halves: the diagonal blocks in sequence, each square';
+COMMENT ON TABLE wrvq.wrvq_codebook_level IS 'levels of codebooks; rows are immutable';
+COMMENT ON COLUMN wrvq.wrvq_codebook_level.codewords IS 'little-endian halves: flat [codeword_count][dimensions], product [piece_count][16][piece_dimensions]';
+COMMENT ON COLUMN wrvq.wrvq_codebook_level.transform IS 'little-endian halves: the diagonal blocks in sequence, each square';
 
 -- already compressed in every sense: storing them plainly saves the attempt
-ALTER TABLE wrvq_codebook_level
+ALTER TABLE wrvq.wrvq_codebook_level
 	ALTER codewords SET STORAGE EXTERNAL, ALTER transform SET STORAGE EXTERNAL;
 
-GRANT SELECT ON wrvq_codebook, wrvq_codebook_level TO PUBLIC;
+GRANT USAGE ON SCHEMA wrvq TO PUBLIC;
+GRANT SELECT ON wrvq.wrvq_codebook, wrvq.wrvq_codebook_level TO PUBLIC;
 
-CREATE FUNCTION wrvq_codebook_is_immutable() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION wrvq.wrvq_codebook_is_immutable() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RAISE EXCEPTION 'codebook "%" cannot be changed', OLD.name
 		USING ERRCODE = 'object_not_in_prerequisite_state',
 			HINT = 'Indexes and codes depend on it. Store the changed codebook under another name.';
 END $$;
-COMMENT ON FUNCTION wrvq_codebook_is_immutable() IS 'refuses updates of codebooks';
+COMMENT ON FUNCTION wrvq.wrvq_codebook_is_immutable() IS 'refuses updates of codebooks';
 
-CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq_codebook
-	FOR EACH ROW EXECUTE FUNCTION wrvq_codebook_is_immutable();
-CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq_codebook_level
-	FOR EACH ROW EXECUTE FUNCTION wrvq_codebook_is_immutable();
+CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq.wrvq_codebook
+	FOR EACH ROW EXECUTE FUNCTION wrvq.wrvq_codebook_is_immutable();
+CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq.wrvq_codebook_level
+	FOR EACH ROW EXECUTE FUNCTION wrvq.wrvq_codebook_is_immutable();
 
 -- not a foreign key: a parallel pg_restore may load the levels first
-CREATE FUNCTION wrvq_codebook_delete_levels() RETURNS trigger LANGUAGE plpgsql SET search_path = @extschema@, pg_temp AS $$
+CREATE FUNCTION wrvq.wrvq_codebook_delete_levels() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	DELETE FROM wrvq_codebook_level WHERE name = OLD.name;
+	DELETE FROM wrvq.wrvq_codebook_level WHERE name OPERATOR(pg_catalog.=) OLD.name;
 	RETURN NULL;
 END $$;
-COMMENT ON FUNCTION wrvq_codebook_delete_levels() IS 'deletes the levels of a deleted codebook';
+COMMENT ON FUNCTION wrvq.wrvq_codebook_delete_levels() IS 'deletes the levels of a deleted codebook';
 
-CREATE TRIGGER wrvq_codebook_delete_levels AFTER DELETE ON wrvq_codebook
-	FOR EACH ROW EXECUTE FUNCTION wrvq_codebook_delete_levels();
+CREATE TRIGGER wrvq_codebook_delete_levels AFTER DELETE ON wrvq.wrvq_codebook
+	FOR EACH ROW EXECUTE FUNCTION wrvq.wrvq_codebook_delete_levels();
 
-SELECT pg_catalog.pg_extension_config_dump('wrvq_codebook', '');
-SELECT pg_catalog.pg_extension_config_dump('wrvq_codebook_level', '');
+SELECT pg_catalog.pg_extension_config_dump('wrvq.wrvq_codebook', '');
+SELECT pg_catalog.pg_extension_config_dump('wrvq.wrvq_codebook_level', '');
 
 -- vectors as codes of a stored codebook
 
@@ -200,7 +226,7 @@ CREATE TYPE wrvq_code (
 COMMENT ON TYPE wrvq_code IS 'a vector as codes and weights of a stored codebook';
 
 -- a value knows its codebook by the beginning of its SHA-256
-CREATE INDEX wrvq_codebook_identity ON wrvq_codebook (substr(sha256, 1, 7));
+CREATE INDEX wrvq_codebook_identity ON wrvq.wrvq_codebook (substr(sha256, 1, 7));
 
 CREATE FUNCTION wrvq_encode(codebook text, vector real[]) RETURNS wrvq_code
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;

@@ -2,34 +2,31 @@ import Foundation
 import PostgresClient
 import WRVQ
 
-/// The extension's tables of codebooks, `wrvq_codebook` and `wrvq_codebook_level`, in one database.
+/// The extension's tables of codebooks, `wrvq.wrvq_codebook` and
+/// `wrvq.wrvq_codebook_level`, in one database.
 struct CodebookCatalog {
   /// The version of the tables' contents that this program writes and reads.
   static let formatVersion = 1
 
   let connection: Connection
-  /// The tables' names, qualified: the extension can be in any schema.
-  let codebooks: String
-  let levels: String
+  /// The tables' names, qualified: their schema is the same wherever the extension's functions are.
+  let codebooks = "wrvq.wrvq_codebook"
+  let levels = "wrvq.wrvq_codebook_level"
 
-  /// Finds the tables; an error if the extension is not there.
+  /// An error if the extension is not there.
   init(on connection: Connection) throws {
     self.connection = connection
     let result = try connection.query(
       """
-      SELECT pg_catalog.quote_ident(n.nspname::text), pg_catalog.current_database()
-      FROM pg_catalog.current_database()
-        LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'wrvq'
-        LEFT JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+      SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'wrvq'),
+        pg_catalog.current_database()
       """)
-    guard let schema = result.text(row: 0, column: 0) else {
+    guard result.text(row: 0, column: 0) == "t" else {
       let database = try result.requiredText(row: 0, column: 1)
       throw CommandFailure(
         "extension \"wrvq\" is not installed in database \"\(database)\"",
         hint: "CREATE EXTENSION wrvq;")
     }
-    codebooks = "\(schema).wrvq_codebook"
-    levels = "\(schema).wrvq_codebook_level"
   }
 
   /// Throws unless `store` could add a codebook of this name: to find out before the work.

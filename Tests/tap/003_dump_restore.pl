@@ -37,8 +37,8 @@ $node->safe_psql(
 	CREATE INDEX ON bare USING wrvq (embedding) WITH (codebook = 'euclid');));
 
 my $codebooks = q(
-	SELECT name, version, dimensions, metric, sha256, loss, properties FROM wrvq_codebook ORDER BY name;
-	SELECT name, level, kind, md5(codewords), md5(transform) FROM wrvq_codebook_level ORDER BY name, level;);
+	SELECT name, version, dimensions, metric, sha256, loss, properties FROM wrvq.wrvq_codebook ORDER BY name;
+	SELECT name, level, kind, md5(codewords), md5(transform) FROM wrvq.wrvq_codebook_level ORDER BY name, level;);
 my $definitions = q(SELECT indexdef FROM pg_indexes WHERE indexdef LIKE '%USING wrvq%' ORDER BY schemaname, tablename);
 my $expected_codebooks = $node->safe_psql('source', $codebooks);
 my $expected_definitions = $node->safe_psql('source', $definitions);

@@ -62,7 +62,7 @@ my $default_answers = q(
 # Their files, byte for byte.
 my $files = q(SELECT relname, md5(pg_read_binary_file(pg_relation_filepath(c.oid::regclass)))
 	FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE amname = 'wrvq' ORDER BY relname);
-my $codebooks = q(SELECT name, dimensions, metric, sha256 FROM wrvq_codebook; SELECT name, level, md5(codewords) FROM wrvq_codebook_level ORDER BY 1, 2);
+my $codebooks = q(SELECT name, dimensions, metric, sha256 FROM wrvq.wrvq_codebook; SELECT name, level, md5(codewords) FROM wrvq.wrvq_codebook_level ORDER BY 1, 2);
 
 # Debian's PostgreSQL 15 writes a version into the options of every column, pg_attver, of which its own pg_dump says nothing.
 # That of another build, which is what pg_upgrade calls, would set it, and the new server does not know it.

@@ -68,7 +68,7 @@ sub sha256
 {
 	my ($name) = @_;
 
-	return sql("SELECT encode(sha256, 'hex') FROM \"odd Schema\".wrvq_codebook WHERE name = '$name'");
+	return sql("SELECT encode(sha256, 'hex') FROM wrvq.wrvq_codebook WHERE name = '$name'");
 }
 
 my @train_items = ('train', '--table', 'items', '--column', 'embedding', '--levels', $levels);
@@ -106,13 +106,13 @@ unlike($err, qr/[\r\e]/, 'progress is plain lines off a terminal');
 is( sql(q(
 	SELECT version, dimensions, metric, cardinality(loss), properties->>'method', properties->>'levels',
 		properties->>'sample', properties->>'seed', properties->>'source'
-	FROM "odd Schema".wrvq_codebook)),
+	FROM wrvq.wrvq_codebook)),
 	"1|27|l2|3|linear|$levels|1000|7|table items, column embedding",
 	'the catalog says what it is');
 is( sql(q(
 	SELECT level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, octet_length(codewords),
 		transform_block_dimensions, octet_length(transform), weights IS NULL
-	FROM "odd Schema".wrvq_codebook_level ORDER BY level)),
+	FROM wrvq.wrvq_codebook_level ORDER BY level)),
 	join("\n",
 		'0|flat|one|16|32|0|0|1728|0||t',
 		'1|flat|projection|16|8|0|0|432|0||t',
@@ -123,8 +123,8 @@ is( sql(q(
 		convert_to(format(E'wrvq-codebook-1\n%s\n%s\n%s\n', dimensions, metric, properties->>'scale'), 'UTF8')
 		|| (SELECT string_agg(convert_to(concat_ws(' ', kind, codeword_count, piece_count, piece_dimensions, weight, weight_bits) || E'\n', 'UTF8')
 				|| codewords || coalesce(transform, '') || coalesce(weights, ''), '' ORDER BY level)
-			FROM "odd Schema".wrvq_codebook_level l WHERE l.name = c.name))
-	FROM "odd Schema".wrvq_codebook c)),
+			FROM wrvq.wrvq_codebook_level l WHERE l.name = c.name))
+	FROM wrvq.wrvq_codebook c)),
 	't', 'its SHA-256 is that of its contents');
 
 wrvq_ok('the same again', @train_items, '--name', 'again', '--sample', '1000', '--seed', '7', '--threads', '1');
@@ -222,7 +222,7 @@ foreach my $case (
 
 # --- what is refused ---
 
-my $before = sql('SELECT count(*) FROM "odd Schema".wrvq_codebook');
+my $before = sql('SELECT count(*) FROM wrvq.wrvq_codebook');
 
 wrvq_fails('a name that is taken', 1, qr/^wrvq: codebook "first" already exists\nhint: .*wrvq drop first/, @train_items, '--name', 'first');
 wrvq_fails('loading under a name that is taken', 1, qr/^wrvq: codebook "first" already exists/, 'load', $file, '--name', 'first');
@@ -293,7 +293,7 @@ sql(q(
 wrvq_fails('who may not write', 1, qr/^wrvq: permission denied to store a codebook$/m, @train_items, '--name', 'refused', '-U', 'reader');
 like(wrvq_ok('all may read', 'list', '-U', 'reader'), qr/^first /m, 'codebooks are readable by all');
 
-is(sql('SELECT count(*) FROM "odd Schema".wrvq_codebook'), $before, 'what is refused leaves nothing behind');
+is(sql('SELECT count(*) FROM wrvq.wrvq_codebook'), $before, 'what is refused leaves nothing behind');
 is(sql('SELECT count(*) FROM items'), '3001', 'and the table is as it was');
 
 # --- the server goes away ---
@@ -336,7 +336,7 @@ isnt(sha256('first'), '', 'it is still there');
 wrvq_ok('drop --force', 'drop', 'first', '--force');
 is(sha256('first'), '', 'unless forced');
 wrvq_ok('drop', 'drop', 'again');
-is(sql(q(SELECT count(*) FROM "odd Schema".wrvq_codebook_level WHERE name IN ('first', 'again'))), '0', 'its levels go with it');
+is(sql(q(SELECT count(*) FROM wrvq.wrvq_codebook_level WHERE name IN ('first', 'again'))), '0', 'its levels go with it');
 wrvq_fails('dropping twice', 1, qr/^wrvq: codebook "again" does not exist$/m, 'drop', 'again');
 
 $node->stop;

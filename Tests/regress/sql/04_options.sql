@@ -34,8 +34,8 @@ CREATE FUNCTION halves(float8[]) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
 	FROM unnest($1) WITH ORDINALITY u(x, i)
 $$;
 CREATE FUNCTION add_codebook(codebook text, dimensions int, metric text) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ($1, 1, $2, $3, '\x00', '{}');
-	INSERT INTO wrvq_codebook_level (name, level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords, transform_block_dimensions)
+	INSERT INTO wrvq.wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ($1, 1, $2, $3, '\x00', '{}');
+	INSERT INTO wrvq.wrvq_codebook_level (name, level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords, transform_block_dimensions)
 	VALUES ($1, 0, 'flat', 'one', 16, 2, 0, 0, halves(array_fill(1::float8, ARRAY[$2]) || array_fill(-1::float8, ARRAY[$2])), 0),
 		($1, 1, 'flat', 'projection', 16, 4, 0, 0, (SELECT halves(array_agg((j % $2 = i)::int::float8 ORDER BY i, j)) FROM generate_series(0, 3) i, generate_series(0, $2 - 1) j), 0);
 $$;
@@ -65,30 +65,30 @@ CREATE INDEX ON item USING wrvq (embedding) WITH (codebook = 'other_metric');
 \echo :LAST_ERROR_SQLSTATE
 CREATE INDEX ON item USING wrvq (embedding) WITH (codebook = 'hand', lists = 10);
 \echo :LAST_ERROR_SQLSTATE
-UPDATE wrvq_codebook SET metric = 'ip' WHERE name = 'hand';
+UPDATE wrvq.wrvq_codebook SET metric = 'ip' WHERE name = 'hand';
 \echo :LAST_ERROR_SQLSTATE
-UPDATE wrvq_codebook_level SET weight = 'norm' WHERE name = 'hand';
+UPDATE wrvq.wrvq_codebook_level SET weight = 'norm' WHERE name = 'hand';
 \echo :LAST_ERROR_SQLSTATE
-DELETE FROM wrvq_codebook_level WHERE name = 'broken' AND level = 0;
+DELETE FROM wrvq.wrvq_codebook_level WHERE name = 'broken' AND level = 0;
 CREATE INDEX ON item USING wrvq (embedding) WITH (codebook = 'broken');
 \echo :LAST_ERROR_SQLSTATE
-INSERT INTO wrvq_codebook_level (name, level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords, transform_block_dimensions)
+INSERT INTO wrvq.wrvq_codebook_level (name, level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords, transform_block_dimensions)
 	VALUES ('broken', 0, 'flat', 'one', 16, 2, 0, 0, '\x00', 0);
 CREATE INDEX ON item USING wrvq (embedding) WITH (codebook = 'broken');
 \echo :LAST_ERROR_SQLSTATE
 -- the index carries its own copy
-DELETE FROM wrvq_codebook WHERE name = 'hand';
+DELETE FROM wrvq.wrvq_codebook WHERE name = 'hand';
 SET enable_seqscan = off;
 SELECT id FROM empty_item ORDER BY embedding <-> cluster_vector(50, 8) LIMIT 1;
 RESET enable_seqscan;
 -- read by all, written by the owner
 CREATE ROLE wrvq_regress_reader;
 SET ROLE wrvq_regress_reader;
-SELECT count(*) FROM wrvq_codebook;
-DELETE FROM wrvq_codebook;
+SELECT count(*) FROM wrvq.wrvq_codebook;
+DELETE FROM wrvq.wrvq_codebook;
 RESET ROLE;
 DROP ROLE wrvq_regress_reader;
-DELETE FROM wrvq_codebook;
+DELETE FROM wrvq.wrvq_codebook;
 DROP TABLE item, empty_item;
 
 -- a mixed bag at CREATE INDEX

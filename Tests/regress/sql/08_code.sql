@@ -3,8 +3,8 @@
 
 -- by hand: two lists, four axes, then two pieces of two dimensions; weights of 16, 2 and 16 bits
 CREATE FUNCTION add_code_codebook(codebook text, metric text) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ($1, 1, 4, $2, sha256(convert_to($1, 'UTF8')), '{}');
-	INSERT INTO wrvq_codebook_level (name, level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords, transform_block_dimensions, transform, weights)
+	INSERT INTO wrvq.wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ($1, 1, 4, $2, sha256(convert_to($1, 'UTF8')), '{}');
+	INSERT INTO wrvq.wrvq_codebook_level (name, level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords, transform_block_dimensions, transform, weights)
 	VALUES ($1, 0, 'flat', 'one', 16, 2, 0, 0, halves(array_fill(1::float8, ARRAY[4]) || array_fill(-1::float8, ARRAY[4])), 0, NULL, NULL),
 		($1, 1, 'flat', 'projection', 2, 4, 0, 0, (SELECT halves(array_agg((j = i)::int::float8 ORDER BY i, j)) FROM generate_series(0, 3) i, generate_series(0, 3) j),
 			0, NULL, halves('{4,-1,2,1}')),
@@ -125,7 +125,7 @@ SELECT wrvq_recall('item_code', 10, 50);
 -- it takes the codes' own codebook
 CREATE FUNCTION describe(index regclass, OUT metric text, OUT live int, OUT lists int, OUT codebook text) LANGUAGE sql AS $$
 	SELECT i->>'metric', (i->>'live')::int, (i->>'lists')::int,
-		coalesce((SELECT name FROM wrvq_codebook WHERE encode(sha256, 'hex') = i->>'codebook_sha256'), 'its own')
+		coalesce((SELECT name FROM wrvq.wrvq_codebook WHERE encode(sha256, 'hex') = i->>'codebook_sha256'), 'its own')
 	FROM wrvq_index_info($1) i
 $$;
 SELECT * FROM describe('item_code');
@@ -227,19 +227,19 @@ CREATE INDEX ON item USING wrvq (code);
 DELETE FROM item WHERE id = -1;
 -- a codebook that is not whole
 SELECT add_code_codebook('broken', 'l2');
-DELETE FROM wrvq_codebook_level WHERE name = 'broken' AND level = 0;
+DELETE FROM wrvq.wrvq_codebook_level WHERE name = 'broken' AND level = 0;
 SELECT wrvq_encode('broken', '{1,2,3,4}');
 \echo :LAST_ERROR_SQLSTATE
-INSERT INTO wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ('unidentified', 1, 4, 'l2', '\x00', '{}');
-INSERT INTO wrvq_codebook_level SELECT 'unidentified', level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords,
-	transform_block_dimensions, transform, weights FROM wrvq_codebook_level WHERE name = 'hand';
+INSERT INTO wrvq.wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ('unidentified', 1, 4, 'l2', '\x00', '{}');
+INSERT INTO wrvq.wrvq_codebook_level SELECT 'unidentified', level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords,
+	transform_block_dimensions, transform, weights FROM wrvq.wrvq_codebook_level WHERE name = 'hand';
 SELECT wrvq_encode('unidentified', '{1,2,3,4}');
 \echo :LAST_ERROR_SQLSTATE
 
 -- a dropped codebook: a new session has no copy; under another name it is the same one
-CREATE TABLE level_backup AS SELECT * FROM wrvq_codebook_level WHERE name = 'hand';
-CREATE TABLE backup AS SELECT * FROM wrvq_codebook WHERE name = 'hand';
-DELETE FROM wrvq_codebook WHERE name = 'hand';
+CREATE TABLE level_backup AS SELECT * FROM wrvq.wrvq_codebook_level WHERE name = 'hand';
+CREATE TABLE backup AS SELECT * FROM wrvq.wrvq_codebook WHERE name = 'hand';
+DELETE FROM wrvq.wrvq_codebook WHERE name = 'hand';
 \c -
 \set SHOW_CONTEXT never
 SELECT count(code::text) > 0 AS readable FROM item;
@@ -255,8 +255,8 @@ VACUUM item;
 \echo :LAST_ERROR_SQLSTATE
 UPDATE backup SET name = 'renamed';
 UPDATE level_backup SET name = 'renamed';
-INSERT INTO wrvq_codebook SELECT * FROM backup;
-INSERT INTO wrvq_codebook_level SELECT * FROM level_backup;
+INSERT INTO wrvq.wrvq_codebook SELECT * FROM backup;
+INSERT INTO wrvq.wrvq_codebook_level SELECT * FROM level_backup;
 SELECT code <-> wrvq_encode('renamed', '{9,9,9,9}') AS distance FROM item WHERE id = 100;
 SELECT i->>'trained' AS trained FROM wrvq_index_info('item_code') i;
 SET wrvq.probes = 65536;
@@ -270,6 +270,6 @@ SELECT * FROM compare_code_scans('<->', 30);
 SELECT wrvq_check('item_code');
 RESET ALL;
 
-DELETE FROM wrvq_codebook;
-DELETE FROM wrvq_codebook_level;
+DELETE FROM wrvq.wrvq_codebook;
+DELETE FROM wrvq.wrvq_codebook_level;
 DROP TABLE item, backup, level_backup;
