@@ -626,9 +626,32 @@ extern bool			 WrvqRerank(WrvqReranker *reranker, int64 i, Snapshot snapshot, co
 extern void			 WrvqEndRows(WrvqReranker *reranker);
 extern void			 WrvqEndRerank(WrvqReranker *reranker);
 
-/* ---------- wrvqinfo.c ---------- */
+/* ---------- wrvqrights.c ---------- */
 
-extern Relation WrvqOpenIndex(Oid oid, LOCKMODE lock, Relation *heap);
+/* What a function that is given an index wants to do with it. */
+typedef enum WrvqRight
+{
+	WRVQ_MAY_INSPECT, /* tell what it is made of */
+	WRVQ_MAY_MEASURE, /* search with rows of the table */
+	WRVQ_MAY_MAINTAIN /* what the table's owner may */
+} WrvqRight;
+
+extern Relation WrvqOpenIndex(Oid oid, LOCKMODE lock, WrvqRight right, Relation *heap);
+
+/* ---------- wrvqowner.c ---------- */
+
+/* Who becomes the current user again. */
+typedef struct WrvqCaller
+{
+	Oid user;
+	int security;
+	int nest_level; /* of settings */
+} WrvqCaller;
+
+extern Node *WrvqStoredExpressions(Oid index, AttrNumber column);
+extern bool	 WrvqCanActAsOwner(Relation heap, Relation index);
+extern void	 WrvqBeginAsOwner(Relation heap, Relation index, WrvqCaller *caller);
+extern void	 WrvqEndAsOwner(const WrvqCaller *caller);
 
 /* ---------- wrvqcompact.c ---------- */
 

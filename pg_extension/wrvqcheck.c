@@ -12,8 +12,6 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/acl.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -458,12 +456,7 @@ report(CheckState *state)
 static void
 open_relations(CheckState *state, Oid index, LOCKMODE lock)
 {
-	Oid heap = IndexGetRelation(index, true);
-
-	/* before any lock: who may not check an index shall not hold up those who use it */
-	if (!WrvqIsOwner(OidIsValid(heap) ? heap : index))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_INDEX, get_rel_name(index));
-	state->index = WrvqOpenIndex(index, lock, &state->heap);
+	state->index = WrvqOpenIndex(index, lock, WRVQ_MAY_MAINTAIN, &state->heap);
 	if (!state->index->rd_index->indisvalid)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -494,18 +487,12 @@ wrvq_check(PG_FUNCTION_ARGS)
 	LOCKMODE	  lock = RecoveryInProgress() ? AccessShareLock : ShareUpdateExclusiveLock;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "wrvq check", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller;
-	Oid			  user;
-	int			  security, nest_level;
+	WrvqCaller	  user;
 
 	/* keeps VACUUM out and lets the others go on; a standby has no such lock: pause its replay instead */
 	open_relations(&state, PG_GETARG_OID(0), lock);
 
-	/* expressions and predicates of the index run as its owner, as when it was built */
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(state.heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
-	nest_level = NewGUCNestLevel();
-	WrvqRestrictSearchPath();
-
+	WrvqBeginAsOwner(state.heap, state.index, &user);
 	caller = MemoryContextSwitchTo(context);
 	state.row_context = AllocSetContextCreate(context, "wrvq check row", ALLOCSET_DEFAULT_SIZES);
 	state.support = WrvqIndexSupport(state.index);
@@ -517,8 +504,7 @@ wrvq_check(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 
-	AtEOXact_GUC(false, nest_level);
-	SetUserIdAndSecContext(user, security);
+	WrvqEndAsOwner(&user);
 	relation_close(state.index, lock);
 	table_close(state.heap, lock);
 	PG_RETURN_VOID();

@@ -21,11 +21,13 @@
 #define WrvqIndexBeginScan(heap, index, snapshot, keys, orderbys) index_beginscan(heap, index, snapshot, keys, orderbys)
 #endif
 
-/* Does the current user own the table or index? */
-#if PG_VERSION_NUM >= 160000
-#define WrvqIsOwner(relation) object_ownercheck(RelationRelationId, relation, GetUserId())
+/* May the current user maintain the table?  17 lets an owner grant that. */
+#if PG_VERSION_NUM >= 170000
+#define WrvqMayMaintain(table) (pg_class_aclcheck(table, GetUserId(), ACL_MAINTAIN) == ACLCHECK_OK)
+#elif PG_VERSION_NUM >= 160000
+#define WrvqMayMaintain(table) object_ownercheck(RelationRelationId, table, GetUserId())
 #else
-#define WrvqIsOwner(relation) pg_class_ownercheck(relation, GetUserId())
+#define WrvqMayMaintain(table) pg_class_ownercheck(table, GetUserId())
 #endif
 
 /* Does the table's vacuum_truncate, which in 18 has a setting for its default, let VACUUM truncate? */
@@ -37,13 +39,6 @@
 		 : vacuum_truncate)
 #else
 #define WrvqMayTruncate(table) ((table)->rd_options == NULL || WRVQ_TABLE_TRUNCATES(table))
-#endif
-
-/* 17 keeps maintenance from the search_path of whoever runs it */
-#if PG_VERSION_NUM >= 170000
-#define WrvqRestrictSearchPath() RestrictSearchPath()
-#else
-#define WrvqRestrictSearchPath() ((void) 0)
 #endif
 
 /* 17 has streams that read pages ahead of their use; NULL where there are none */

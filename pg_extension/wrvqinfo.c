@@ -6,13 +6,10 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/index.h"
-#include "catalog/pg_am.h"
-#include "commands/defrem.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 /* blocks at the end of the table whose rows count as recent */
@@ -32,26 +29,6 @@ typedef struct IndexUse
 	int64 *list_live;	/* [lists]; NULL: untrained */
 	double recent_loss; /* NaN: no rows to measure */
 } IndexUse;
-
-/* Opens an index of this access method and its table, the table first, as everyone does. */
-Relation
-WrvqOpenIndex(Oid oid, LOCKMODE lock, Relation *heap)
-{
-	Oid		 heap_oid = IndexGetRelation(oid, true);
-	Relation index;
-
-	*heap = OidIsValid(heap_oid) ? table_open(heap_oid, lock) : NULL;
-	index = relation_open(oid, lock);
-	if (*heap == NULL || index->rd_rel->relkind != RELKIND_INDEX ||
-		strcmp(get_am_name(index->rd_rel->relam), "wrvq") != 0)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("\"%s\" is not a wrvq index", RelationGetRelationName(index))));
-	if (RELATION_IS_OTHER_TEMP(index))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot read temporary index \"%s\" of another session", RelationGetRelationName(index))));
-	return index;
-}
 
 /* Counts the entries of one posting page. */
 static void
@@ -260,7 +237,8 @@ PG_FUNCTION_INFO_V1(wrvq_index_info);
 Datum
 wrvq_index_info(PG_FUNCTION_ARGS)
 {
-	Relation	  heap, index = WrvqOpenIndex(PG_GETARG_OID(0), AccessShareLock, &heap);
+	Relation	  heap, index = WrvqOpenIndex(PG_GETARG_OID(0), AccessShareLock, WRVQ_MAY_INSPECT, &heap);
+	WrvqCaller	  user;
 	IndexUse	  use = {.recent_loss = NAN};
 	WrvqCodebook *codebook = NULL;
 	WrvqMetaData  meta;
@@ -270,7 +248,9 @@ wrvq_index_info(PG_FUNCTION_ARGS)
 	if (meta.is_trained)
 	{
 		codebook = WrvqGetCodebook(index, &meta);
+		WrvqBeginAsOwner(heap, index, &user);
 		use.recent_loss = measure_recent_loss(heap, index, codebook);
+		WrvqEndAsOwner(&user);
 	}
 	count_entries(index, &meta, codebook, &use);
 	json = describe(&meta, codebook, &use);

@@ -325,6 +325,10 @@ is_among(uint64 row, void *state)
  * Encodes the waiting rows once threshold of them have come, training a
  * codebook first if there is none.  The lock on the metapage keeps VACUUM from
  * taking row identifiers away meanwhile; an insert does not wait for it.
+ *
+ * These rows came with other statements, and perhaps from other users, so they
+ * are the table owner's business; where the index must not be evaluated as its
+ * owner, they wait for a VACUUM.
  */
 void
 WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait)
@@ -332,10 +336,13 @@ WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait)
 	WrvqMetaData  meta;
 	SnapshotData  dirty;
 	WrvqReranker *reranker;
+	WrvqCaller	  user;
 	SortedRows	  sorted;
 	uint64		 *rows;
 	int64		  count;
 
+	if (!WrvqCanActAsOwner(heap, index))
+		return;
 	if (wait)
 		LockPage(index, WRVQ_META_BLOCK, ExclusiveLock);
 	else if (!ConditionalLockPage(index, WRVQ_META_BLOCK, ExclusiveLock))
@@ -345,6 +352,7 @@ WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait)
 	count = WrvqReadPending(index, &meta, &rows);
 	if (count >= (meta.is_trained ? 1 : threshold))
 	{
+		WrvqBeginAsOwner(heap, index, &user);
 		reranker = WrvqBeginRerank(index, heap, WrvqIndexSupport(index));
 		if (meta.is_trained || install_codebook(index, reranker, &meta, rows, count, &dirty))
 		{
@@ -355,6 +363,7 @@ WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait)
 			WrvqRemovePending(index, is_among, &sorted);
 		}
 		WrvqEndRerank(reranker);
+		WrvqEndAsOwner(&user);
 	}
 	UnlockPage(index, WRVQ_META_BLOCK, ExclusiveLock);
 }

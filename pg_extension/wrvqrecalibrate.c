@@ -6,8 +6,6 @@
 #include "access/xlog.h"
 #include "catalog/index.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -60,21 +58,12 @@ wrvq_calibrate(PG_FUNCTION_ARGS)
 	Relation	  heap, index;
 	MemoryContext context, caller;
 	WrvqMetaData  meta;
-	Oid			  user;
-	int			  security, nest_level;
+	WrvqCaller	  user;
 
 	PreventCommandDuringRecovery("wrvq_calibrate()");
 	/* keeps VACUUM and another calibration out */
-	index = WrvqOpenIndex(PG_GETARG_OID(0), ShareUpdateExclusiveLock, &heap);
-	if (!WrvqIsOwner(RelationGetRelid(heap)))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(heap->rd_rel->relkind), RelationGetRelationName(heap));
-
-	/* expressions and predicates of the index run as its owner, as when it was built */
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(heap->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
-	nest_level = NewGUCNestLevel();
-	WrvqRestrictSearchPath();
-
+	index = WrvqOpenIndex(PG_GETARG_OID(0), ShareUpdateExclusiveLock, WRVQ_MAY_MAINTAIN, &heap);
+	WrvqBeginAsOwner(heap, index, &user);
 	context = AllocSetContextCreate(CurrentMemoryContext, "wrvq calibrate", ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(context);
 	WrvqReadMeta(index, &meta);
@@ -88,8 +77,7 @@ wrvq_calibrate(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 
-	AtEOXact_GUC(false, nest_level);
-	SetUserIdAndSecContext(user, security);
+	WrvqEndAsOwner(&user);
 	relation_close(index, NoLock);
 	table_close(heap, NoLock);
 	PG_RETURN_VOID();

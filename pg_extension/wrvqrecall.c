@@ -7,7 +7,6 @@
 #include "access/table.h"
 #include "catalog/index.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -155,13 +154,13 @@ wrvq_recall(PG_FUNCTION_ARGS)
 	Relation	heap, index;
 	IndexInfo  *info;
 	Snapshot	snapshot;
+	WrvqCaller	user;
 	double		recall;
 
 	check_argument("k", k, 1000);
 	check_argument("queries", queries, 10000);
-	index = WrvqOpenIndex(PG_GETARG_OID(0), AccessShareLock, &heap);
-	if (pg_class_aclcheck(RelationGetRelid(heap), GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(heap));
+	index = WrvqOpenIndex(PG_GETARG_OID(0), AccessShareLock, WRVQ_MAY_MEASURE, &heap);
+	WrvqBeginAsOwner(heap, index, &user);
 	/* reads with a snapshot, as rows may be in progress */
 	info = BuildIndexInfo(index);
 	info->ii_Concurrent = true;
@@ -181,6 +180,7 @@ wrvq_recall(PG_FUNCTION_ARGS)
 	find_truth(heap, index, &state, snapshot);
 	recall = search_queries(heap, index, &state, snapshot);
 	UnregisterSnapshot(snapshot);
+	WrvqEndAsOwner(&user);
 	relation_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
 	PG_RETURN_FLOAT8(recall);

@@ -1,0 +1,116 @@
+# Rights come before locks: who may not ask something of a relation holds nobody up, and a right that is gone by the time a lock is
+# there does not count.  Attacks by search path, temporary objects and row-level security are in regress, 10_rights.sql.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use TestWRVQ;
+
+my $node = PostgreSQL::Test::Cluster->new('node');
+$node->init;
+$node->append_conf(
+	'postgresql.conf', q(
+autovacuum = off
+fsync = off
+));
+$node->start;
+create_schema($node);
+$node->safe_psql(
+	'postgres', q(
+	CREATE ROLE stranger;
+	CREATE ROLE reader;
+	CREATE ROLE owner;
+	GRANT USAGE, CREATE ON SCHEMA public TO owner;
+	CREATE TABLE item (id bigint PRIMARY KEY, embedding real[]);
+	ALTER TABLE item OWNER TO owner;
+	INSERT INTO item SELECT n, test_vector(n) FROM generate_series(1, 2000) AS n;
+	CREATE INDEX item_index ON item USING wrvq (embedding);
+	GRANT SELECT ON item TO reader;
+	CREATE TABLE parted (id int, embedding real[]) PARTITION BY LIST (id);
+	CREATE INDEX parted_index ON parted USING wrvq (embedding);));
+
+my %call = (
+	wrvq_index_info => 'wrvq_index_info(%s)',
+	wrvq_recall => 'wrvq_recall(%s, 5, 10)',
+	wrvq_check => 'wrvq_check(%s)',
+	wrvq_calibrate => 'wrvq_calibrate(%s)');
+
+# What a role gets that will not wait for any lock: an SQLSTATE, or nothing if it may.
+sub answer
+{
+	my ($role, $call) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', "SET ROLE $role; SET lock_timeout = '1ms'; SELECT $call", extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+
+	return $err =~ /([0-9A-Z]{5})\s*$/ ? $1 : $err;
+}
+
+# --- strangers, while somebody vacuums or alters what they ask about ---
+my %locked = (
+	item => { q('item_index') => '42501', q('item') => '42809', q('item_pkey') => '42809' },
+	parted => { q('parted_index') => '42809', q('parted') => '42809' },
+	pg_class => { q('pg_class') => '42809', q('pg_class_oid_index') => '42809' });
+
+foreach my $table (sort keys %locked)
+{
+	# (everyone reads pg_class all the time)
+	my $mode = $table eq 'pg_class' ? 'SHARE UPDATE EXCLUSIVE' : 'ACCESS EXCLUSIVE';
+	my $holder = hold($node, "LOCK TABLE $table IN $mode MODE");
+
+	foreach my $relation (sort keys %{ $locked{$table} })
+	{
+		foreach my $function (sort keys %call)
+		{
+			is(answer('stranger', sprintf($call{$function}, $relation)), $locked{$table}{$relation}, "$function($relation): a stranger waits for no lock");
+		}
+	}
+	is(answer('reader', sprintf($call{$_}, q('item_index'))), '42501', "$_(): nor does a reader who may not maintain the index")
+	  foreach $table eq 'item' ? qw(wrvq_check wrvq_calibrate) : ();
+	release($node, $holder);
+}
+
+# --- who may read or maintain the index when the statement begins, and not when the lock is there ---
+# after($change, $role, $call): what the role gets if the change is committed while it waits
+sub after
+{
+	my ($change, $role, $call) = @_;
+	my $gate = hold($node, 'SELECT pg_advisory_lock(1)');
+	my $changer = start_psql($node, [ 'BEGIN', 'LOCK TABLE item', $change, 'SELECT pg_advisory_xact_lock(1)', 'COMMIT' ]);
+	my ($out, $err) = ('', '');
+
+	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)) or die "nobody changes anything\n";
+	my $asker = IPC::Run::start(
+		[ 'psql', '-XAtq', '-v', 'VERBOSITY=sqlstate', '-d', $node->connstr('postgres'), '-c', "SET ROLE $role", '-c', "SELECT $call" ],
+		'<', \undef, '>', \$out, '2>', \$err);
+	$node->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_locks WHERE relation = 'item'::regclass AND NOT granted)) or die "nobody waits: $err\n";
+	release($node, $gate);
+	$_->finish foreach $changer, $asker;
+	return $err =~ /([0-9A-Z]{5})\s*$/ ? $1 : "$out$err";
+}
+
+foreach my $function (qw(wrvq_index_info wrvq_recall))
+{
+	is(after('REVOKE SELECT ON item FROM reader', 'reader', sprintf($call{$function}, q('item_index'))), '42501', "$function(): the right is revoked meanwhile");
+	$node->safe_psql('postgres', 'GRANT SELECT ON item TO reader');
+	is(after('ALTER TABLE item ENABLE ROW LEVEL SECURITY', 'reader', sprintf($call{$function}, q('item_index'))), '42501', "$function(): rows are hidden meanwhile");
+	$node->safe_psql('postgres', 'ALTER TABLE item DISABLE ROW LEVEL SECURITY');
+}
+foreach my $function (qw(wrvq_check wrvq_calibrate))
+{
+	is(after('ALTER TABLE item OWNER TO postgres', 'owner', sprintf($call{$function}, q('item_index'))), '42501', "$function(): the table changes hands meanwhile");
+	$node->safe_psql('postgres', 'ALTER TABLE item OWNER TO owner');
+}
+foreach my $function (sort keys %call)
+{
+	is(after('DROP INDEX item_index', 'owner', sprintf($call{$function}, q('item_index'))), '42P01', "$function(): the index is dropped meanwhile");
+	$node->safe_psql('postgres', 'CREATE INDEX item_index ON item USING wrvq (embedding)');
+}
+my $oid = $node->safe_psql('postgres', q(SELECT 'item_index'::regclass::oid));
+$node->safe_psql('postgres', 'DROP INDEX item_index');
+is(answer('stranger', sprintf($call{$_}, "$oid\::regclass")), '42P01', "$_(): the index was dropped before") foreach sort keys %call;
+
+$node->stop;
+done_testing();
