@@ -96,7 +96,7 @@ count_found(IndexScanDesc scan, RecallState *state, int64 query, int64 *found, i
 	ScanKeyData	  key;
 	ItemPointer	  tid;
 
-	while (count > 0 && isinf(nearest[count - 1]))
+	while (count > 0 && nearest[count - 1] == INFINITY)
 		count--;
 	*expected += count;
 	MemSet(&key, 0, sizeof(key));
@@ -113,7 +113,9 @@ count_found(IndexScanDesc scan, RecallState *state, int64 query, int64 *found, i
 		if (WrvqRowFromTid(tid) == state->queries->row_ids[query])
 			continue;
 		returned++;
-		*found += distance <= nearest[count - 1] + tolerance * fabs(nearest[count - 1]);
+		/* -infinity, where inner products overflow, is as near as itself */
+		*found +=
+			distance <= nearest[count - 1] || distance - nearest[count - 1] <= tolerance * fabs(nearest[count - 1]);
 	}
 }
 

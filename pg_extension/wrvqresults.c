@@ -5,22 +5,14 @@
  */
 #include "wrvqscan.h"
 
-#include <math.h>
-
 #include "utils/memutils.h"
 
 static inline bool
 comes_before(const ScanResult *x, const ScanResult *y)
 {
-	/* NaN, the distance from a zero vector under cosine, sorts last as in SQL */
-	if (isnan(x->distance) || isnan(y->distance))
-	{
-		if (isnan(x->distance) != isnan(y->distance))
-			return isnan(y->distance);
-	}
-	else if (x->distance != y->distance)
-		return x->distance < y->distance;
-	return x->row < y->row;
+	if (WrvqIsNearer(x->distance, y->distance))
+		return true;
+	return !WrvqIsNearer(y->distance, x->distance) && x->row < y->row;
 }
 
 /* Makes room for so many in all. */

@@ -62,6 +62,13 @@ rows_bound(const WrvqScan *state)
 	return wrvq_max_scan_tuples > 0 && state->range == NULL ? wrvq_max_scan_tuples : INT64_MAX / 64;
 }
 
+/* Is a candidate of the lists visited left?  (An estimate that overflows below is as good as any.) */
+static bool
+has_next(const WrvqScan *state)
+{
+	return state->next_estimate != INFINITY;
+}
+
 /* Where the first round reaches; later ones multiply it. */
 static void
 plan_round(WrvqScan *state)
@@ -82,7 +89,7 @@ plan_round(WrvqScan *state)
 	else
 	{
 		state->reach = Min((int64) ceil(state->reach * REACH_GROWTH), Max(bound, state->reach));
-		if (!state->visited_all && (state->returned >= state->rows || isinf(state->next_estimate)))
+		if (!state->visited_all && (state->returned >= state->rows || !has_next(state)))
 			state->probes = widen_lists(state, lists);
 		/* the last round */
 		if (state->reach >= bound)
@@ -159,7 +166,7 @@ rerank_listed(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const flo
 				continue;
 			state->inside += estimates != NULL;
 		}
-		else if (distance < state->last_distance)
+		else if (WrvqIsNearer(distance, state->last_distance))
 		{
 			state->latecomers++;
 			continue;
@@ -192,14 +199,13 @@ take_rows(WrvqScan *state, const uint64 *rows, int64 count)
 static void
 rerank_pending(IndexScanDesc scan, WrvqScan *state)
 {
-	uint64 *rows;
-	int64	count = WrvqReadPending(scan->indexRelation, &state->meta, &rows), kept;
+	int64 kept;
 
-	if (count == 0)
+	if (state->pending_count == 0)
 		return;
-	SWIFT(kept = wrvq_kernel.rows_sort(rows, count));
-	rerank_rows(scan, state, rows, NULL, kept);
-	take_rows(state, rows, kept);
+	SWIFT(kept = wrvq_kernel.rows_sort(state->pending, state->pending_count));
+	rerank_rows(scan, state, state->pending, NULL, kept);
+	take_rows(state, state->pending, kept);
 }
 
 static double
@@ -251,11 +257,11 @@ search_lists(IndexScanDesc scan, WrvqScan *state)
 	take_rows(state, found.rows, found.count);
 	state->next_estimate = found.next;
 	state->visited_all = found.visited_all;
-	if (found.visited_all && isinf(found.next))
+	if (found.visited_all && !has_next(state))
 		state->exhausted = true;
 	if (!state->is_ordered)
 		state->exhausted =
-			!(found.next <= range_bound(state) && !isinf(found.next)) && range_probes(state) == state->probes;
+			!(found.next <= range_bound(state) && has_next(state)) && range_probes(state) == state->probes;
 }
 
 /*
@@ -310,10 +316,13 @@ WrvqIsSupported(const WrvqScan *state)
 
 	if (state->results.count == 0 || state->quota <= 0)
 		return false;
+	/* NaN is the last in order: only if everything is NaN it may come before the end */
+	if (isnan(state->results.heap[0].distance) && state->is_ordered && !state->exhausted &&
+		state->last_distance > -INFINITY)
+		return false;
 	if (!state->is_limited)
 		return true;
 	SWIFT(exact = wrvq_kernel.query_exact(state->search->query, state->results.heap[0].distance));
-	/* NaN is not supported before the end */
 	return exact <= state->limit;
 }
 

@@ -1,9 +1,6 @@
 /* wrvqscan.c: what the executor calls: a scan begins, returns rows, begins anew, ends. */
 #include "wrvqscan.h"
 
-#include <float.h>
-#include <math.h>
-
 #include "pgstat.h"
 #include "utils/memutils.h"
 
@@ -121,6 +118,27 @@ begin_rerank(IndexScanDesc scan, WrvqScan *state)
 	}
 }
 
+/*
+ * Reads the metapage and the rows that are not encoded.  A training that ends
+ * between the two has moved rows from these into lists, of which a metapage from
+ * before it knows nothing.  A trained index stays so: rows that are moved after
+ * the second look are found in their lists.
+ */
+static void
+read_index(Relation index, WrvqScan *state)
+{
+	WrvqMetaData now;
+
+	WrvqReadMeta(index, &now);
+	do
+	{
+		state->meta = now;
+		state->pending_count = WrvqReadPending(index, &state->meta, &state->pending);
+		if (!state->meta.is_trained)
+			WrvqReadMeta(index, &now);
+	} while (now.is_trained != state->meta.is_trained);
+}
+
 static void
 start_scan(IndexScanDesc scan, WrvqScan *state)
 {
@@ -130,7 +148,7 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("a wrvq index is scanned in order of one distance, or within a sphere")));
 	pgstat_count_index_scan(scan->indexRelation);
-	WrvqReadMeta(scan->indexRelation, &state->meta);
+	read_index(scan->indexRelation, state);
 	state->search = NULL;
 	read_conditions(scan, state);
 	if (state->range == NULL || !state->range->is_empty)
@@ -144,7 +162,7 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 	state->taken_count = state->taken_capacity = 0;
 	memset(&state->results, 0, sizeof(state->results));
 	state->quota = 0;
-	state->last_distance = -DBL_MAX;
+	state->last_distance = -INFINITY;
 	state->returned = state->latecomers = state->errors = 0;
 	state->error_mean = state->error_squares = state->estimate_mean = 0;
 	state->inside = 0;

@@ -4,6 +4,8 @@
 
 #include "wrvq.h"
 
+#include <math.h>
+
 typedef struct ScanResult
 {
 	double distance;
@@ -31,6 +33,8 @@ typedef struct WrvqScan
 	WrvqSearch		  *search; /* NULL: untrained */
 	WrvqRange		  *range;  /* NULL: rows are wanted at any distance */
 	bool			   is_ordered;
+	uint64			  *pending; /* [pending_count] rows that are not encoded */
+	int64			   pending_count;
 
 	/* the round */
 	int		round;		 /* -1: none yet */
@@ -68,6 +72,13 @@ static inline bool
 WrvqIsExhaustive(const WrvqScan *state)
 {
 	return state->meta.is_trained && (uint32) wrvq_probes >= state->meta.list_count;
+}
+
+/* Does a distance come before another in SQL's order, in which NaN is the last? */
+static inline bool
+WrvqIsNearer(double distance, double other)
+{
+	return !isnan(distance) && (isnan(other) || distance < other);
 }
 
 /* ---------- wrvqresults.c ---------- */
