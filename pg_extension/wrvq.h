@@ -134,6 +134,15 @@ typedef struct WrvqSlotHeader
 
 #define WRVQ_LIST_FREE 0xFFFFFFFF
 
+/* Where a chain of slots or pages has led (WrvqFollowChain). */
+typedef struct WrvqChain
+{
+	int64		steps;
+	int64		remember_at;
+	BlockNumber block; /* a place passed */
+	uint32		slot;
+} WrvqChain;
+
 StaticAssertDecl(sizeof(WrvqPageOpaque) == 16, "page opaque is disk format");
 StaticAssertDecl(sizeof(WrvqSlotHeader) == 24, "slot header is disk format");
 StaticAssertDecl(sizeof(WrvqListEntry) == 24, "list entry is disk format");
@@ -289,6 +298,8 @@ extern Buffer		   WrvqLockFreePage(Relation index, const WrvqCodebook *codebook,
 extern WrvqSlotPointer WrvqUseSlot(const WrvqCodebook *codebook, Page page, BlockNumber block, int slot, uint32 list);
 extern void			   WrvqPutEntry(const WrvqCodebook *codebook, WrvqSlotHeader *slot, uint32 sublist, ItemPointer tid,
 									const uint8 *entry);
+extern void			   WrvqFollowChain(Relation index, WrvqChain *chain, BlockNumber block, uint32 slot);
+extern Buffer		   WrvqReadTail(Relation index, const WrvqCodebook *codebook, uint32 list, WrvqSlotPointer tail);
 extern WrvqListEntry  *WrvqDirectoryEntry(Page page, uint32 list);
 extern BlockNumber	   WrvqDirectoryBlock(const WrvqMetaData *meta, uint32 list);
 extern void			   WrvqReadListEntry(Relation index, const WrvqMetaData *meta, uint32 list, WrvqListEntry *entry);

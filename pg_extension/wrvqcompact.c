@@ -88,15 +88,16 @@ static void
 extract_entries(const Rewrite *rewrite, uint32 list, const WrvqListEntry *lists, Extract *extract)
 {
 	const WrvqCodebook *codebook = rewrite->codebook;
-	int64				slots_max = (int64) RelationGetNumberOfBlocks(rewrite->index) * codebook->slots_per_page;
 	WrvqSlotPointer		at = lists->head;
+	WrvqChain			chain = {0};
 
 	while (at.block != lists->tail.block || at.slot != lists->tail.slot)
 	{
 		Buffer buffer;
 
-		if (at.block == InvalidBlockNumber || extract->slot_count >= slots_max)
+		if (at.block == InvalidBlockNumber)
 			WrvqCorrupted(rewrite->index, lists->tail.block, "a list does not lead to its tail");
+		WrvqFollowChain(rewrite->index, &chain, at.block, at.slot);
 		WrvqVacuumDelay();
 		reserve_slot(extract, codebook->layout.entry_bytes);
 		buffer = WrvqReadPage(rewrite->index, at.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_SHARE);
@@ -189,14 +190,14 @@ WrvqFreeSlots(Relation index, const WrvqCodebook *codebook, uint32 list, const W
 	}
 }
 
-/* The page of a list's tail, exclusively locked. */
+/* The page of a slot of the list, exclusively locked. */
 static Buffer
-read_tail(const Rewrite *rewrite, uint32 list, WrvqSlotPointer tail)
+read_slot(const Rewrite *rewrite, uint32 list, WrvqSlotPointer at)
 {
-	Buffer buffer = WrvqReadPage(rewrite->index, tail.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+	Buffer buffer = WrvqReadPage(rewrite->index, at.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
 
-	if (!WrvqSlotIs(rewrite->codebook, BufferGetPage(buffer), tail, list))
-		WrvqCorrupted(rewrite->index, tail.block, "a list's tail is not where the directory says");
+	if (!WrvqSlotIs(rewrite->codebook, BufferGetPage(buffer), at, list))
+		WrvqCorrupted(rewrite->index, at.block, "a list's tail is not where the directory says");
 	return buffer;
 }
 
@@ -205,7 +206,7 @@ static void
 compact_tail(const Rewrite *rewrite, uint32 list, WrvqSlotPointer tail)
 {
 	const WrvqCodebook *codebook = rewrite->codebook;
-	Buffer				buffer = read_tail(rewrite, list, tail);
+	Buffer				buffer = read_slot(rewrite, list, tail);
 	GenericXLogState   *xlog;
 	WrvqSlotHeader	   *slot;
 	uint8			   *entry = palloc(codebook->layout.entry_bytes + 1);
@@ -261,7 +262,7 @@ renew_tail(Rewrite *rewrite, uint32 list)
 	Buffer directory = WrvqReadPage(rewrite->index, WrvqDirectoryBlock(rewrite->meta, list), WRVQ_PAGE_DIRECTORY,
 									BUFFER_LOCK_EXCLUSIVE);
 	WrvqSlotPointer	  tail = WrvqDirectoryEntry(BufferGetPage(directory), list)->tail, added;
-	Buffer			  tail_buffer = read_tail(rewrite, list, tail), buffer;
+	Buffer			  tail_buffer = WrvqReadTail(rewrite->index, rewrite->codebook, list, tail), buffer;
 	bool			  is_new;
 	GenericXLogState *xlog;
 	WrvqListEntry	 *entry;
@@ -297,7 +298,7 @@ switch_list(const Rewrite *rewrite, uint32 list, WrvqSlotPointer head, WrvqSlotP
 	int					count = extract->count - first;
 	Buffer directory = WrvqReadPage(rewrite->index, WrvqDirectoryBlock(rewrite->meta, list), WRVQ_PAGE_DIRECTORY,
 									BUFFER_LOCK_EXCLUSIVE);
-	Buffer tail_buffer = read_tail(rewrite, list, tail);
+	Buffer tail_buffer = read_slot(rewrite, list, tail);
 	bool   has_room = WrvqGetSlot(codebook, BufferGetPage(tail_buffer), tail.slot)->count + count <= WRVQ_BLOCK_ENTRIES;
 
 	if (has_room)

@@ -65,12 +65,7 @@ append_slot(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebo
 
 	if (tail.block != InvalidBlockNumber)
 	{
-		/* a page would be waited for for ever by who has locked it */
-		if (tail.block == BufferGetBlockNumber(directory))
-			WrvqCorrupted(index, tail.block, "a list's tail is said to be in the directory");
-		tail_buffer = WrvqReadPage(index, tail.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
-		if (!WrvqSlotIs(codebook, BufferGetPage(tail_buffer), tail, list))
-			WrvqCorrupted(index, tail.block, "a list's tail is not where the directory says");
+		tail_buffer = WrvqReadTail(index, codebook, list, tail);
 		if (append_to_slot(index, codebook, tail_buffer, tail, sublist, tid, entry))
 		{
 			UnlockReleaseBuffer(tail_buffer);

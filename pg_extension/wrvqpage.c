@@ -73,6 +73,29 @@ WrvqCheckBlock(Relation index, BlockNumber block)
 		WrvqCorrupted(index, block, "there is no such block");
 }
 
+/*
+ * Raises if a page that is about to be locked says that it is of another kind.
+ * Nobody can cancel who waits for the lock of a page, and a damaged pointer may
+ * lead to a page that its reader has locked already.  But pages that are locked
+ * together are of different kinds (README.md has their order), so that nobody
+ * waits for himself, nor two for each other, as long as each waits only for
+ * pages of the kind that comes next.  Pages that pointers lead to do not change
+ * their kind, so no lock is needed to look.
+ */
+static void
+check_before_lock(Relation index, Buffer buffer, WrvqPageKind kind)
+{
+	/* where the opaque part of our pages is: this need not be one of them */
+	const WrvqPageOpaque *opaque =
+		(const WrvqPageOpaque *) ((const char *) BufferGetPage(buffer) + BLCKSZ - sizeof(WrvqPageOpaque));
+
+	if (opaque->kind == kind)
+		return;
+	if (PageIsNew(BufferGetPage(buffer)))
+		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is empty");
+	WrvqCorrupted(index, BufferGetBlockNumber(buffer), "the page is of another kind than expected");
+}
+
 /* Reads, locks and checks a page; the caller unlocks and releases it. */
 Buffer
 WrvqReadPage(Relation index, BlockNumber block, WrvqPageKind kind, int lock)
@@ -81,6 +104,7 @@ WrvqReadPage(Relation index, BlockNumber block, WrvqPageKind kind, int lock)
 
 	WrvqCheckBlock(index, block);
 	buffer = ReadBuffer(index, block);
+	check_before_lock(index, buffer, kind);
 	LockBuffer(buffer, lock);
 	WrvqCheckPage(index, buffer, kind);
 	return buffer;
@@ -149,6 +173,7 @@ WrvqReadMeta(Relation index, WrvqMetaData *meta)
 void
 WrvqInitMeta(Relation index, ForkNumber fork)
 {
+	wrvq_metric	  metric = WrvqIndexSupport(index)->metric;
 	Buffer		  buffer = ReadBufferExtended(index, fork, P_NEW, RBM_NORMAL, NULL);
 	Page		  page;
 	WrvqMetaData *meta;
@@ -162,7 +187,7 @@ WrvqInitMeta(Relation index, ForkNumber fork)
 	memset(meta, 0, sizeof(WrvqMetaData));
 	meta->magic = WRVQ_MAGIC;
 	meta->format_version = WRVQ_FORMAT_VERSION;
-	meta->metric = WrvqIndexSupport(index)->metric;
+	meta->metric = metric;
 	meta->codebook_start = InvalidBlockNumber;
 	meta->directory_start = InvalidBlockNumber;
 	meta->pending_head = InvalidBlockNumber;
@@ -284,6 +309,40 @@ WrvqLockFreePage(Relation index, const WrvqCodebook *codebook, bool *is_new)
 	*is_new = true;
 	buffer = WrvqExtend(index);
 	RelationSetTargetBlock(index, BufferGetBlockNumber(buffer));
+	return buffer;
+}
+
+/* ---------- chains ---------- */
+
+/*
+ * To be called for each slot (of pending pages: 0) that a chain leads to, with
+ * chain all zero at first; raises if the chain runs in a circle.  It does when
+ * it comes back to the place remembered, which is moved on after ever more
+ * steps (Brent): noticed before the circle has been gone round three times.
+ */
+void
+WrvqFollowChain(Relation index, WrvqChain *chain, BlockNumber block, uint32 slot)
+{
+	if (chain->steps > 0 && block == chain->block && slot == chain->slot)
+		WrvqCorrupted(index, block, "the chain that leads there runs in a circle");
+	if (chain->steps == chain->remember_at)
+	{
+		chain->block = block;
+		chain->slot = slot;
+		chain->remember_at = 2 * chain->remember_at + 1;
+	}
+	chain->steps++;
+}
+
+/* The page of the last slot of a list, exclusively locked; the caller has locked the directory, which says where that is. */
+Buffer
+WrvqReadTail(Relation index, const WrvqCodebook *codebook, uint32 list, WrvqSlotPointer tail)
+{
+	Buffer buffer = WrvqReadPage(index, tail.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_EXCLUSIVE);
+
+	if (!WrvqSlotIs(codebook, BufferGetPage(buffer), tail, list) ||
+		WrvqGetSlot(codebook, BufferGetPage(buffer), tail.slot)->next.block != InvalidBlockNumber)
+		WrvqCorrupted(index, tail.block, "a list's tail is not where the directory says");
 	return buffer;
 }
 

@@ -40,8 +40,6 @@ WrvqAddPending(Relation index, ItemPointer tid, int dimensions)
 		WrvqCheckDimensions(meta->dimensions, dimensions);
 	if (meta->pending_tail != InvalidBlockNumber)
 	{
-		if (meta->pending_tail == WRVQ_META_BLOCK)
-			WrvqCorrupted(index, WRVQ_META_BLOCK, "pending pages are said to end there");
 		tail = WrvqReadPage(index, meta->pending_tail, WRVQ_PAGE_PENDING, BUFFER_LOCK_EXCLUSIVE);
 		has_room = WrvqPageGetOpaque(BufferGetPage(tail))->count < WRVQ_PENDING_PER_PAGE;
 	}
@@ -78,17 +76,17 @@ WrvqAddPending(Relation index, ItemPointer tid, int dimensions)
 int64
 WrvqReadPending(Relation index, const WrvqMetaData *meta, uint64 **rows)
 {
-	BlockNumber block = meta->pending_head, blocks = block == InvalidBlockNumber ? 0 : RelationGetNumberOfBlocks(index);
+	BlockNumber block = meta->pending_head;
+	WrvqChain	chain = {0};
 	int64		count = 0, capacity = 0;
 
 	*rows = NULL;
-	for (BlockNumber visited = 0; block != InvalidBlockNumber; visited++)
+	while (block != InvalidBlockNumber)
 	{
 		Buffer			buffer;
 		WrvqPageOpaque *opaque;
 
-		if (visited > blocks)
-			WrvqCorrupted(index, block, "the chain of pending pages runs in a circle");
+		WrvqFollowChain(index, &chain, block, 0);
 		buffer = WrvqReadPage(index, block, WRVQ_PAGE_PENDING, BUFFER_LOCK_SHARE);
 		opaque = WrvqPageGetOpaque(BufferGetPage(buffer));
 		if (opaque->count > WRVQ_PENDING_PER_PAGE)
@@ -266,20 +264,20 @@ int64
 WrvqRemovePending(Relation index, bool (*drop)(uint64 row, void *state), void *state)
 {
 	WrvqMetaData meta;
-	BlockNumber	 block, blocks = RelationGetNumberOfBlocks(index);
+	WrvqChain	 chain = {0};
+	BlockNumber	 block;
 	int64		 removed_total = 0;
 
 	WrvqReadMeta(index, &meta);
 	block = meta.pending_head;
-	for (BlockNumber visited = 0; block != InvalidBlockNumber; visited++)
+	while (block != InvalidBlockNumber)
 	{
 		Buffer			buffer = WrvqReadPage(index, block, WRVQ_PAGE_PENDING, BUFFER_LOCK_EXCLUSIVE);
 		WrvqPageOpaque *opaque = WrvqPageGetOpaque(BufferGetPage(buffer));
 		ItemPointerData kept[WRVQ_PENDING_PER_PAGE];
 		int				count = 0, removed;
 
-		if (visited > blocks)
-			WrvqCorrupted(index, block, "the chain of pending pages runs in a circle");
+		WrvqFollowChain(index, &chain, block, 0);
 		if (opaque->count > WRVQ_PENDING_PER_PAGE)
 			WrvqCorrupted(index, block, "a pending page claims more rows than it can hold");
 		for (int i = 0; i < opaque->count; i++)

@@ -105,12 +105,13 @@ static int64
 follow_list(ReclaimState *state, uint32 list)
 {
 	const WrvqCodebook *codebook = state->codebook;
-	int64				reached = 0;
+	WrvqChain			chain = {0};
 	WrvqListEntry		lists;
 	WrvqSlotPointer		at;
 
 	WrvqReadListEntry(state->index, state->meta, list, &lists);
-	for (at = lists.head; at.block != InvalidBlockNumber; reached++)
+	at = lists.head;
+	while (at.block != InvalidBlockNumber)
 	{
 		Buffer buffer;
 
@@ -118,13 +119,12 @@ follow_list(ReclaimState *state, uint32 list)
 		buffer = WrvqReadPage(state->index, at.block, WRVQ_PAGE_POSTING, BUFFER_LOCK_SHARE);
 		if (!WrvqSlotIs(codebook, BufferGetPage(buffer), at, list))
 			WrvqCorrupted(state->index, at.block, "a list leads to a block of another list");
-		if (reached >= (int64) RelationGetNumberOfBlocks(state->index) * codebook->slots_per_page)
-			WrvqCorrupted(state->index, at.block, "the blocks of a list run in a circle");
+		WrvqFollowChain(state->index, &chain, at.block, at.slot);
 		mark_reached(state, list, at);
 		at = WrvqGetSlot(codebook, BufferGetPage(buffer), at.slot)->next;
 		UnlockReleaseBuffer(buffer);
 	}
-	return reached;
+	return chain.steps;
 }
 
 static void

@@ -22,6 +22,7 @@ PG_MODULE_MAGIC;
 static Oid			 saved_index = InvalidOid;
 static BlockNumber	 saved_blocks = 0;
 static char			*saved_pages = NULL;
+static int			 slot_bytes; /* of its posting pages */
 static pg_prng_state prng;
 
 static char *
@@ -40,6 +41,22 @@ write_page(Relation index, BlockNumber block, const char *image)
 	memcpy(BufferGetPage(buffer), image, BLCKSZ);
 	MarkBufferDirty(buffer);
 	UnlockReleaseBuffer(buffer);
+}
+
+/* What a slot takes on a posting page: wrvq_layout's block behind its header.  Any number does for an index without slots. */
+static int
+bytes_of_slot(const WrvqMetaData *meta)
+{
+	int entry_bytes = sizeof(ItemPointerData) + (meta->metric == WRVQ_L2 ? sizeof(uint16) : 0), pieces = 0;
+
+	for (int i = 1; i < meta->shape.level_count; i++)
+	{
+		const wrvq_level_shape *level = &meta->shape.levels[i];
+
+		entry_bytes += sizeof(uint16) + (level->kind == WRVQ_PRODUCT ? 0 : level->codeword_count <= 256 ? 1 : 2);
+		pieces += level->kind == WRVQ_PRODUCT ? level->piece_count : 0;
+	}
+	return sizeof(WrvqSlotHeader) + WRVQ_BLOCK_ENTRIES * entry_bytes + WRVQ_BLOCK_ENTRIES / 2 * pieces;
 }
 
 /* fuzz_save(index): keeps a copy of all its pages. */
@@ -61,6 +78,7 @@ fuzz_save(PG_FUNCTION_ARGS)
 		memcpy(saved_page(block), BufferGetPage(buffer), BLCKSZ);
 		ReleaseBuffer(buffer);
 	}
+	slot_bytes = bytes_of_slot(WrvqPageGetMeta(saved_page(WRVQ_META_BLOCK)));
 	relation_close(index, NoLock);
 	PG_RETURN_VOID();
 }
@@ -109,7 +127,7 @@ draw_page(void)
 
 /* A word in which structure is: header, metadata, list entries, a slot's header, opaque part. */
 static int
-draw_word(const char *page, int slot_bytes)
+draw_word(const char *page)
 {
 	switch (draw(5))
 	{
@@ -138,7 +156,7 @@ draw_value(void)
 
 /* Damages a copy of a page; says how. */
 static const char *
-damage_page(char *page, int slot_bytes, Relation heap)
+damage_page(char *page, Relation heap)
 {
 	int at;
 
@@ -149,7 +167,7 @@ damage_page(char *page, int slot_bytes, Relation heap)
 			page[at / 8] ^= 1 << at % 8;
 			return psprintf("bit %d flipped", at);
 		case 1:
-			at = draw_word(page, slot_bytes) * 8 + draw(32);
+			at = draw_word(page) * 8 + draw(32);
 			page[at / 8] ^= 1 << at % 8;
 			return psprintf("bit %d flipped", at);
 		case 2:
@@ -157,7 +175,7 @@ damage_page(char *page, int slot_bytes, Relation heap)
 			{
 				uint32 value = draw_value();
 
-				at = draw_word(page, slot_bytes);
+				at = draw_word(page);
 				memcpy(page + at, &value, sizeof(value));
 				return psprintf("word at %d is %u", at, value);
 			}
@@ -192,7 +210,7 @@ damage_page(char *page, int slot_bytes, Relation heap)
 	}
 }
 
-/* fuzz_mutate(seed, slot_bytes): damages a page, or cuts the index short; says which and how. */
+/* fuzz_mutate(seed): damages a page, or cuts the index short; says which and how. */
 PG_FUNCTION_INFO_V1(fuzz_mutate);
 Datum
 fuzz_mutate(PG_FUNCTION_ARGS)
@@ -213,13 +231,156 @@ fuzz_mutate(PG_FUNCTION_ARGS)
 	}
 	else
 	{
-		what = damage_page(page, PG_GETARG_INT32(1), heap);
+		what = damage_page(page, heap);
 		write_page(index, block, page);
 	}
 	table_close(heap, NoLock);
 	relation_close(index, NoLock);
 	PG_RETURN_TEXT_P(
 		cstring_to_text(psprintf("block %u (kind %u): %s", block, WrvqPageGetOpaque(saved_page(block))->kind, what)));
+}
+
+/* The first page of a kind. */
+static BlockNumber
+first_page(WrvqPageKind kind)
+{
+	for (BlockNumber block = 0; block < saved_blocks; block++)
+		if (WrvqPageGetOpaque(saved_page(block))->kind == kind)
+			return block;
+	return InvalidBlockNumber;
+}
+
+/* The slot that a pointer on a saved page leads to. */
+static WrvqSlotHeader *
+saved_slot(WrvqSlotPointer at)
+{
+	return (WrvqSlotHeader *) (saved_page(at.block) + SizeOfPageHeaderData + (Size) at.slot * slot_bytes);
+}
+
+/* Block numbers and pointers to slots that a page holds: those of the metapage, of a list of two slots or more, and of pages. */
+enum
+{
+	PENDING_HEAD,
+	PENDING_TAIL,
+	CODEBOOK,
+	DIRECTORY,
+	LIST_HEAD,
+	LIST_TAIL,
+	LIST_NEXT,
+	PENDING_NEXT,
+	POINTERS
+};
+
+/* Where damage lets them lead: pages that their reader may have locked, and back to where a chain came from. */
+enum
+{
+	TO_ITSELF, /* the page that the pointer is on */
+	TO_META,
+	TO_CODEBOOK,
+	TO_DIRECTORY,
+	TO_POSTING,
+	TO_PENDING,
+	TO_HEAD, /* of the list: the very slot, with its stamp */
+	TO_TAIL,
+	TARGETS
+};
+
+/* The list whose pointers are damaged: its entry in the directory, saved; NULL: there is none. */
+static WrvqListEntry *
+longest_list(void)
+{
+	BlockNumber	   block = first_page(WRVQ_PAGE_DIRECTORY);
+	WrvqListEntry *lists, *longest = NULL;
+	int			   most = 1;
+
+	if (block == InvalidBlockNumber)
+		return NULL;
+	lists = (WrvqListEntry *) PageGetContents(saved_page(block));
+	for (int i = 0; i < WrvqPageGetOpaque(saved_page(block))->count; i++)
+	{
+		int slots = 0;
+
+		for (WrvqSlotPointer at = lists[i].head; at.block != InvalidBlockNumber; at = saved_slot(at)->next)
+			slots++;
+		if (slots > most)
+		{
+			most = slots;
+			longest = &lists[i];
+		}
+	}
+	return longest;
+}
+
+/* Where the pointer is among the saved pages; NULL: this index has none such. */
+static char *
+find_pointer(int pointer)
+{
+	WrvqMetaData  *meta = WrvqPageGetMeta(saved_page(WRVQ_META_BLOCK));
+	WrvqListEntry *list = longest_list();
+
+	switch (pointer)
+	{
+		case PENDING_HEAD:
+			return (char *) &meta->pending_head;
+		case PENDING_TAIL:
+			return (char *) &meta->pending_tail;
+		case CODEBOOK:
+			return (char *) &meta->codebook_start;
+		case DIRECTORY:
+			return (char *) &meta->directory_start;
+		case LIST_HEAD:
+			return list == NULL ? NULL : (char *) &list->head;
+		case LIST_TAIL:
+			return list == NULL ? NULL : (char *) &list->tail;
+		case LIST_NEXT:
+			return list == NULL ? NULL : (char *) &saved_slot(list->head)->next;
+		default:
+			return meta->pending_head == InvalidBlockNumber
+					   ? NULL
+					   : (char *) &WrvqPageGetOpaque(saved_page(meta->pending_head))->next;
+	}
+}
+
+/* fuzz_lead(number): lets a pointer lead elsewhere; says which and where to, '' if this index lacks one of both, NULL behind the last. */
+PG_FUNCTION_INFO_V1(fuzz_lead);
+Datum
+fuzz_lead(PG_FUNCTION_ARGS)
+{
+	static const char *const names[] = {
+		"head of pending pages", "tail of pending pages", "codebook",		"directory",
+		"head of a list",		 "tail of a list",		  "next of a slot", "next of a pending page"};
+	static const WrvqPageKind kinds[] = {
+		0, WRVQ_PAGE_META, WRVQ_PAGE_CODEBOOK, WRVQ_PAGE_DIRECTORY, WRVQ_PAGE_POSTING, WRVQ_PAGE_PENDING};
+	int				number = PG_GETARG_INT32(0), target = number % TARGETS;
+	char		   *pointer, *page = palloc(BLCKSZ);
+	WrvqListEntry  *list = longest_list();
+	WrvqSlotPointer value = {0, 0, 0};
+	BlockNumber		block;
+	Relation		index;
+
+	if (number >= POINTERS * TARGETS)
+		PG_RETURN_NULL();
+	pointer = find_pointer(number / TARGETS);
+	if (pointer == NULL || (list == NULL && target >= TO_HEAD))
+		PG_RETURN_TEXT_P(cstring_to_text(""));
+	block = (pointer - saved_pages) / BLCKSZ;
+	if (target >= TO_HEAD)
+		value = target == TO_HEAD ? list->head : list->tail;
+	else
+		value.block = target == TO_ITSELF ? block : first_page(kinds[target]);
+	if (value.block == InvalidBlockNumber)
+		PG_RETURN_TEXT_P(cstring_to_text(""));
+
+	index = relation_open(saved_index, AccessExclusiveLock);
+	memcpy(page, saved_page(block), BLCKSZ);
+	memcpy(page + (pointer - saved_page(block)), &value,
+		   number / TARGETS >= LIST_HEAD && number / TARGETS <= LIST_NEXT && target >= TO_HEAD ? sizeof(value)
+																							   : sizeof(BlockNumber));
+	write_page(index, block, page);
+	relation_close(index, NoLock);
+	PG_RETURN_TEXT_P(
+		cstring_to_text(psprintf("block %u (kind %u): %s leads to block %u", block,
+								 WrvqPageGetOpaque(saved_page(block))->kind, names[number / TARGETS], value.block)));
 }
 
 static bool

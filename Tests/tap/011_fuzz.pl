@@ -49,7 +49,8 @@ $node->safe_psql(
 	'postgres', qq(
 	CREATE FUNCTION fuzz_save(regclass) RETURNS void LANGUAGE c AS '$module';
 	CREATE FUNCTION fuzz_restore() RETURNS void LANGUAGE c AS '$module';
-	CREATE FUNCTION fuzz_mutate(bigint, int) RETURNS text LANGUAGE c AS '$module';
+	CREATE FUNCTION fuzz_mutate(bigint) RETURNS text LANGUAGE c AS '$module';
+	CREATE FUNCTION fuzz_lead(int) RETURNS text LANGUAGE c AS '$module';
 	CREATE FUNCTION fuzz_vacuum() RETURNS void LANGUAGE c AS '$module';
 	CREATE TABLE outcome (seed bigint, damage text, step text, state text, message text);
 	CREATE TABLE query AS SELECT test_vector(n + 1000000) AS v FROM generate_series(1, 3) AS n;
@@ -75,9 +76,8 @@ $node->safe_psql(
 			END LOOP;
 		END LOOP;
 	END $$;
-	CREATE FUNCTION fuzz(tab text, seed bigint, slot_bytes int) RETURNS void LANGUAGE plpgsql AS $$
+	CREATE FUNCTION fuzz(tab text, seed bigint, damage text) RETURNS void LANGUAGE plpgsql AS $$
 	DECLARE
-		damage text := fuzz_mutate(seed, slot_bytes);
 		steps text[] := ARRAY[
 			format('SELECT search(%L)', tab),
 			format('SET LOCAL wrvq.probes = 100000; SELECT search(%L)', tab),
@@ -102,19 +102,35 @@ $node->safe_psql(
 			END;
 		END LOOP;
 		PERFORM fuzz_restore();
+	END $$;
+	-- every pointer to every page that its reader may have locked, and back to where its chain came from
+	CREATE FUNCTION fuzz_pointers(tab text) RETURNS bigint LANGUAGE plpgsql AS $$
+	DECLARE
+		damage text;
+		tried bigint := 0;
+	BEGIN
+		FOR number IN 0 .. 1000 LOOP
+			damage := fuzz_lead(number);
+			EXIT WHEN damage IS NULL;
+			IF damage <> '' THEN
+				PERFORM fuzz(tab, -number, damage);
+				tried := tried + 1;
+			END IF;
+		END LOOP;
+		RETURN tried;
 	END $$;));
 
 # One session for each index, one statement for each round.
 my $first = $seed * 1_000_000;
 foreach my $table (sort keys %indexes)
 {
-	my $bytes = $node->safe_psql('postgres', "SELECT coalesce((wrvq_index_info('${table}_index')->>'bytes_per_entry')::int, 100)");
-	my $slot_bytes = 24 + 32 * $bytes;
 	my $last = $first + $rounds / keys(%indexes) - 1;
 	my $script = "SET client_min_messages = error; SET enable_seqscan = off; SET statement_timeout = '20s';\n\\o /dev/null\n"
-	  . "SELECT fuzz_save('${table}_index');\n" . join '', map { "SELECT fuzz('$table', $_, $slot_bytes);\n" } $first .. $last;
+	  . "SELECT fuzz_save('${table}_index');\n" . "\\o\nSELECT fuzz_pointers('$table');\n\\o /dev/null\n"
+	  . join '', map { "SELECT fuzz('$table', $_, fuzz_mutate($_));\n" } $first .. $last;
 	my ($status, $out, $err) = $node->psql('postgres', $script, on_error_stop => 0, timeout => 600);
 
+	cmp_ok($out, '>', $table eq 'waiting' ? 10 : 40, "$table: its pointers led to $out pages");
 	is($status, 0, "$table: no round killed the server");
 	is($err, '', "$table: no round hung or escaped");
 	index_agrees($node, $table, "$table: sound once repaired");
