@@ -198,6 +198,11 @@ wrvqbuildphasename(int64 phase)
 			return "sorting entries";
 		case 6:
 			return "writing pages";
+		/* wrvq_recall()'s */
+		case WRVQ_PHASE_COMPARING:
+			return "comparing all rows with the queries";
+		case WRVQ_PHASE_SEARCHING:
+			return "searching for the queries";
 		default:
 			return NULL;
 	}

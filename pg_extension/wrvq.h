@@ -664,6 +664,12 @@ extern bool	 WrvqCanActAsOwner(Relation heap, Relation index);
 extern void	 WrvqBeginAsOwner(Relation heap, Relation index, WrvqCaller *caller);
 extern void	 WrvqEndAsOwner(const WrvqCaller *caller);
 
+/* ---------- wrvqrecall.c ---------- */
+
+/* phases of pg_stat_progress_create_index, after those of a build */
+#define WRVQ_PHASE_COMPARING 101
+#define WRVQ_PHASE_SEARCHING 102
+
 /* ---------- wrvqcompact.c ---------- */
 
 typedef struct WrvqFront WrvqFront;

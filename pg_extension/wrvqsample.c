@@ -1,6 +1,8 @@
 /* wrvqsample.c: a random sample of a table's vectors. */
 #include "wrvq.h"
 
+#include <math.h>
+
 #include "commands/progress.h"
 #include "miscadmin.h"
 #include "utils/backend_progress.h"
@@ -21,6 +23,14 @@ typedef struct SampleState
 	double			   rows_seen;
 	double			   rows_to_skip; /* -1: draw anew */
 } SampleState;
+
+/* As reservoir_init_selection_state(), which begins differently every time. */
+static void
+begin_reservoir(ReservoirState reservoir, int64 rows)
+{
+	sampler_random_init_state(SAMPLING_SEED, &reservoir->randstate);
+	reservoir->W = exp(-log(sampler_random_fract(&reservoir->randstate)) / rows);
+}
 
 /* The first row tells the dimensions, and with them how many rows to draw. */
 static void
@@ -125,8 +135,7 @@ WrvqSampleTable(Relation heap, Relation index, IndexInfo *info, int64 wanted)
 	state.wanted = wanted;
 	if (wanted == 0)
 		wanted = WrvqSampleRows(index, 1, state.sample->total_rows);
-	reservoir_init_selection_state(&state.reservoir, wanted);
-	sampler_random_init_state(SAMPLING_SEED, &state.reservoir.randstate);
+	begin_reservoir(&state.reservoir, wanted);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 2);
 
 	if (blocks <= wanted)

@@ -388,9 +388,14 @@ CREATE FUNCTION wrvq_index_info(regclass) RETURNS jsonb
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION wrvq_index_info(regclass) IS 'counts, loss, calibration and advice of an index';
 
-CREATE FUNCTION wrvq_recall(index regclass, k int, queries int) RETURNS float8
+CREATE FUNCTION wrvq_recall(index regclass, k int DEFAULT 10, queries int DEFAULT 100) RETURNS float8
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION wrvq_recall(regclass, int, int) IS 'recall of an index, measured with rows of its table at the present settings';
+
+CREATE FUNCTION wrvq_recall_statistics(index regclass, k int DEFAULT 10, queries int DEFAULT 100,
+		OUT recall float8, OUT low float8, OUT high float8, OUT worst_tenth float8, OUT queries int) RETURNS record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION wrvq_recall_statistics(regclass, int, int) IS 'recall of an index with its 95 % confidence interval, and that of the worst tenth of the queries';
 
 CREATE FUNCTION wrvq_calibrate(index regclass) RETURNS void
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;

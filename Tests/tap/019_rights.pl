@@ -36,6 +36,7 @@ $node->safe_psql(
 my %call = (
 	wrvq_index_info => 'wrvq_index_info(%s)',
 	wrvq_recall => 'wrvq_recall(%s, 5, 10)',
+	wrvq_recall_statistics => 'wrvq_recall_statistics(%s, 5, 10)',
 	wrvq_check => 'wrvq_check(%s)',
 	wrvq_calibrate => 'wrvq_calibrate(%s)');
 
@@ -91,7 +92,7 @@ sub after
 	return $err =~ /([0-9A-Z]{5})\s*$/ ? $1 : "$out$err";
 }
 
-foreach my $function (qw(wrvq_index_info wrvq_recall))
+foreach my $function (qw(wrvq_index_info wrvq_recall wrvq_recall_statistics))
 {
 	is(after('REVOKE SELECT ON item FROM reader', 'reader', sprintf($call{$function}, q('item_index'))), '42501', "$function(): the right is revoked meanwhile");
 	$node->safe_psql('postgres', 'GRANT SELECT ON item TO reader');
@@ -111,6 +112,20 @@ foreach my $function (sort keys %call)
 my $oid = $node->safe_psql('postgres', q(SELECT 'item_index'::regclass::oid));
 $node->safe_psql('postgres', 'DROP INDEX item_index');
 is(answer('stranger', sprintf($call{$_}, "$oid\::regclass")), '42P01', "$_(): the index was dropped before") foreach sort keys %call;
+
+# --- a long measurement shows how far it is, and ends when it is told to ---
+$node->safe_psql('postgres', q(
+	CREATE FUNCTION held(v real[]) RETURNS real[] LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(2); RETURN v; END';
+	CREATE INDEX item_index ON item USING wrvq (held(embedding))));
+my $gate = hold($node, 'SELECT pg_advisory_lock(2)');
+my $measurement = start_psql($node, q(SELECT wrvq_recall_statistics('item_index', 10, 1000)));
+my $progress = q(SELECT phase FROM pg_stat_progress_create_index WHERE index_relid = 'item_index'::regclass);
+$node->poll_query_until('postgres', $progress, 'building index: sampling rows') or die "no progress is shown\n";
+pass('a measurement is seen in pg_stat_progress_create_index');
+$node->safe_psql('postgres', q(SELECT pg_cancel_backend(pid) FROM pg_stat_progress_create_index));
+$measurement->finish;
+is($node->safe_psql('postgres', $progress), '', 'and is gone once it is cancelled');
+release($node, $gate);
 
 $node->stop;
 done_testing();

@@ -36,6 +36,21 @@ SET wrvq.rerank = 10;
 SET wrvq.iterative_scan = off;
 SELECT wrvq_recall('item_embedding', 10, 50) < 1 AS one_list;
 RESET ALL;
+-- as one row: the mean, its confidence interval, the worst tenth
+SELECT round(recall::numeric, 6) = round(wrvq_recall('item_embedding', 5, 200)::numeric, 6) AS recall, 0 < low AND low < recall AND recall <= high AND high <= 1 AS interval,
+	worst_tenth < recall AS worst_tenth, queries FROM wrvq_recall_statistics('item_embedding', 5, 200);
+SELECT (wrvq_recall_statistics('item_embedding')).queries, wrvq_recall('item_embedding') = (wrvq_recall_statistics('item_embedding', 10, 100)).recall AS defaults;
+-- what was found each time may still be missed another time: the more queries, the less often
+SET wrvq.probes = 65536;
+SET wrvq.rerank = 1000000;
+SELECT recall, round(low::numeric, 3) AS low, high, worst_tenth, queries FROM wrvq_recall_statistics('item_embedding', 10, 50);
+SELECT recall, round(low::numeric, 3) AS low, high, worst_tenth, queries FROM wrvq_recall_statistics('item_embedding', 10, 400);
+-- the worst tenth are the queries that find least, a part of one counted whole
+SET wrvq.probes = 1;
+SET wrvq.rerank = 10;
+SET wrvq.iterative_scan = off;
+SELECT worst_tenth < recall AND worst_tenth * 3 <= recall * 15 AS worst_tenth, low < recall AND recall < high AS interval, queries FROM wrvq_recall_statistics('item_embedding', 10, 15);
+RESET ALL;
 
 -- measuring anew
 INSERT INTO item SELECT i, cluster_vector(i * 31, 24) FROM generate_series(20001, 20100) i;
@@ -52,9 +67,12 @@ SELECT wrvq_check('item_embedding');
 CREATE TABLE few (id int, embedding real[]);
 CREATE INDEX few_embedding ON few USING wrvq (embedding);
 SELECT wrvq_recall('few_embedding', 10, 50) AS no_rows;
+SELECT * FROM wrvq_recall_statistics('few_embedding');
 INSERT INTO few SELECT i, cluster_vector(i, 24) FROM generate_series(1, 20) i;
 SELECT wrvq_index_info('few_embedding');
 SELECT wrvq_recall('few_embedding', 10, 50) AS compared_exactly;
+DELETE FROM few WHERE id > 1;
+SELECT * FROM wrvq_recall_statistics('few_embedding');
 
 -- bad arguments
 SELECT wrvq_calibrate('few_embedding');
@@ -74,6 +92,8 @@ SELECT wrvq_index_info('item_pkey');
 SELECT wrvq_recall('item_embedding', 0, 10);
 \echo :LAST_ERROR_SQLSTATE
 SELECT wrvq_recall('item_embedding', 10, 1000000);
+\echo :LAST_ERROR_SQLSTATE
+SELECT wrvq_recall_statistics('item_embedding', 1001);
 \echo :LAST_ERROR_SQLSTATE
 DROP VIEW counts;
 DROP TABLE item, few;

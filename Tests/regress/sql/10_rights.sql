@@ -163,8 +163,8 @@ EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE || ' ' || SQLERRM;
 END $$;
 CREATE FUNCTION rights.answers(index text) RETURNS SETOF text LANGUAGE sql AS $$
-	SELECT call || ': ' || rights.answer(format('SELECT wrvq_%s(%L%s)', call, index, CASE WHEN call = 'recall' THEN ', 3, 5' END))
-	FROM unnest('{index_info,recall,check,calibrate}'::text[]) AS call
+	SELECT call || ': ' || rights.answer(format('SELECT wrvq_%s(%L%s)', call, index, CASE WHEN call LIKE 'recall%' THEN ', 3, 5' END))
+	FROM unnest('{index_info,recall,recall_statistics,check,calibrate}'::text[]) AS call
 $$;
 SET ROLE wrvq_stranger;
 SELECT wrvq_index_info(NULL) IS NULL AND wrvq_recall(NULL, 1, 1) IS NULL AS nothing;
