@@ -275,6 +275,7 @@ typedef struct WrvqRange
 
 extern WrvqRange *WrvqReadRange(IndexScanDesc scan, const WrvqSupport *support, const WrvqMetaData *meta);
 extern bool		  WrvqIsCenter(const WrvqRange *range, const float *vector, int dimensions);
+extern double	  WrvqExpectedDeviation(const WrvqMetaData *meta, const wrvq_query *query);
 extern double	  WrvqRangeBound(const WrvqRange *range, const WrvqMetaData *meta, const wrvq_query *query, double mean,
 								 double deviation);
 extern int64	  wrvqgetbitmap(IndexScanDesc scan, TIDBitmap *bitmap);
@@ -483,7 +484,7 @@ extern double WrvqExpectedProbes(const WrvqMetaData *meta);
 extern int	  WrvqProbes(const WrvqMetaData *meta, const wrvq_query *query, int64 rows);
 extern float  WrvqSublistShare(void);
 extern int64  WrvqRerankDepth(const WrvqMetaData *meta);
-extern double WrvqDeviations(void);
+extern double WrvqDeviations(double hidden);
 
 /* ---------- wrvqpass.c ---------- */
 

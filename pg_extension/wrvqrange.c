@@ -54,6 +54,13 @@ WrvqIsCenter(const WrvqRange *range, const float *vector, int dimensions)
 	return dimensions == range->dimensions && memcmp(vector, range->center, sizeof(float) * dimensions) == 0;
 }
 
+/* The deviation of estimates' errors that what the codes lose on average makes expect. */
+double
+WrvqExpectedDeviation(const WrvqMetaData *meta, const wrvq_query *query)
+{
+	return query->inner_factor * sqrt(Max(meta->loss, 0) * query->norm_squared / meta->dimensions);
+}
+
 /*
  * The estimate up to which candidates may be inside: mean and deviation tell
  * how those that were reranked missed.  The best of many estimates are too good
@@ -63,13 +70,13 @@ WrvqIsCenter(const WrvqRange *range, const float *vector, int dimensions)
 double
 WrvqRangeBound(const WrvqRange *range, const WrvqMetaData *meta, const wrvq_query *query, double mean, double deviation)
 {
-	double expected = query->inner_factor * sqrt(Max(meta->loss, 0) * query->norm_squared / meta->dimensions), exact;
+	double expected = WrvqExpectedDeviation(meta, query), exact;
 
 	SWIFT(exact = wrvq_kernel.query_exact(query, range->radius));
 	/* the farthest radius for which the square does not turn around */
 	if (meta->metric == WRVQ_L2 && range->radius < 0)
 		exact = -INFINITY;
-	return exact - Min(mean, 0) + WrvqDeviations() * Max(deviation, expected);
+	return exact - Min(mean, 0) + WrvqDeviations(0) * Max(deviation, expected);
 }
 
 /* Every page of the table; returns how many. */

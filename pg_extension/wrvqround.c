@@ -41,13 +41,45 @@
 /* the first round supports the ten neighbours that WrvqRerankDepth() and WrvqProbes() are for, and a row that asks */
 #define ROWS_OF_FIRST_ROUND 11
 
+/*
+ * Rows that the snapshot does not see may be half as many again as those that a round supports: misses grow by the power .45
+ * of the rank (wrvqtarget.c), so that of ten rows of which the last ranks sixteenth hardly more are missed.
+ */
+#define RANK_MARGIN 1.5
+
+/* once it is the rows that a snapshot does not see that want more lists: for so many times the rank come by */
+#define RANK_GROWTH 2
+
+/* errors of estimates that what the codebook loses stands for: until as many are known, they say little by themselves */
+#define ERRORS_EXPECTED 16
+
+/* the share of the rows that wrvq.rerank asks for up to which hidden ones hardly matter: a little more would not either */
+#define HIDDEN_SHARE 0.25
+
+/* Is a candidate of the lists visited left?  (An estimate that overflows below is as good as any.) */
+static bool
+has_next(const WrvqScan *state)
+{
+	return state->next_estimate != INFINITY;
+}
+
+/* Does the row to be returned next come after so many, those that the snapshot does not see among them? */
+static bool
+is_beyond(const WrvqScan *state, int64 rows)
+{
+	return state->returned >= rows || state->returned + state->unseen_passed >= rows * RANK_MARGIN;
+}
+
 /* More lists, for more neighbours than the lists visited so far are for. */
 static int
 widen_lists(WrvqScan *state, int lists)
 {
 	double probes = (double) state->probes * PROBES_GROWTH;
 
-	state->rows *= ROWS_GROWTH;
+	if (is_beyond(state, state->rows) || !has_next(state))
+		state->rows *= ROWS_GROWTH;
+	else
+		state->rows = RANK_GROWTH * (state->returned + state->unseen_passed);
 	if (wrvq_probes == 0)
 		probes = Max(state->probes, WrvqProbes(&state->meta, state->search->query, state->rows));
 	probes = Max(probes, (double) state->rows * ENTRIES_A_ROW * lists / Max(state->meta.build_entries, 1));
@@ -55,18 +87,14 @@ widen_lists(WrvqScan *state, int lists)
 	return probes > lists * 2.0 / 3 ? lists : (int) probes;
 }
 
+/* more than there can be, with room for what is multiplied */
+#define ROWS_UNBOUND (INT64_MAX / 64)
+
 /* What bounds the rows to rerank; a sphere bounds its scan itself. */
 static int64
 rows_bound(const WrvqScan *state)
 {
-	return wrvq_max_scan_tuples > 0 && state->range == NULL ? wrvq_max_scan_tuples : INT64_MAX / 64;
-}
-
-/* Is a candidate of the lists visited left?  (An estimate that overflows below is as good as any.) */
-static bool
-has_next(const WrvqScan *state)
-{
-	return state->next_estimate != INFINITY;
+	return wrvq_max_scan_tuples > 0 && state->range == NULL ? wrvq_max_scan_tuples : ROWS_UNBOUND;
 }
 
 /* Where the first round reaches; later ones multiply it. */
@@ -79,7 +107,10 @@ plan_round(WrvqScan *state)
 	if (state->round == 0)
 	{
 		state->first_reach = WrvqRerankDepth(&state->meta);
-		state->reach = wrvq_rerank > 0 ? wrvq_rerank : Min(state->first_reach, bound);
+		if (WrvqIsExact())
+			state->reach = bound = ROWS_UNBOUND;
+		else
+			state->reach = wrvq_rerank > 0 ? wrvq_rerank : Min(state->first_reach, bound);
 		if (wrvq_probes > 0)
 			state->probes = wrvq_probes;
 		else if (state->search != NULL)
@@ -89,7 +120,7 @@ plan_round(WrvqScan *state)
 	else
 	{
 		state->reach = Min((int64) ceil(state->reach * REACH_GROWTH), Max(bound, state->reach));
-		if (!state->visited_all && (state->returned >= state->rows || !has_next(state)))
+		if (!state->visited_all && (is_beyond(state, state->rows) || !has_next(state)))
 			state->probes = widen_lists(state, lists);
 		/* the last round */
 		if (state->reach >= bound)
@@ -146,6 +177,22 @@ reserve_rows(WrvqScan *state, int64 more)
 	state->taken = WrvqResize(state->taken, sizeof(uint64) * state->taken_capacity);
 }
 
+/* A row that the snapshot does not see: where it is, only the estimate tells. */
+static void
+add_unseen(WrvqScan *state, float estimate, uint64 row)
+{
+	double radius;
+
+	if (state->unseen.count == state->unseen.capacity)
+		WrvqReserveResults(&state->unseen, roomy(state, state->unseen.count + 1));
+	WrvqAddResult(&state->unseen, estimate, row);
+	state->unseen_count++;
+	if (state->is_ordered)
+		return;
+	SWIFT(radius = wrvq_kernel.query_exact(state->search->query, state->range->radius));
+	state->inside += estimate <= radius;
+}
+
 /* As rerank_rows(), which has made room. */
 static void
 rerank_listed(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const float *estimates, int64 count)
@@ -157,7 +204,11 @@ rerank_listed(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const flo
 
 		CHECK_FOR_INTERRUPTS();
 		if (!WrvqRerank(state->reranker, i, scan->xs_snapshot, state->query, state->dimensions, &distance))
+		{
+			if (estimates != NULL)
+				add_unseen(state, estimates[i], rows[i]);
 			continue;
+		}
 		if (estimates != NULL)
 			add_error(state, distance, estimates[i]);
 		if (!state->is_ordered)
@@ -208,10 +259,19 @@ rerank_pending(IndexScanDesc scan, WrvqScan *state)
 	take_rows(state, state->pending, kept);
 }
 
+/*
+ * The deviation of the errors.  Those of a few rows say little, and what a
+ * snapshot sees where all nearer rows are hidden from it are just the rows that
+ * look nearer than they are: then the errors are never less than is expected.
+ */
 static double
 error_deviation(const WrvqScan *state)
 {
-	return state->errors > 1 ? sqrt(state->error_squares / (state->errors - 1)) : 0;
+	double expected = WrvqExpectedDeviation(&state->meta, state->search->query);
+	double squares = state->error_squares + ERRORS_EXPECTED * expected * expected;
+	double deviation = sqrt(squares / (Max(state->errors, 1) - 1 + ERRORS_EXPECTED));
+
+	return state->unseen_count > 0 ? Max(deviation, expected) : deviation;
 }
 
 /* The estimate up to which a candidate may be in range. */
@@ -273,8 +333,12 @@ static double
 error_bias(const WrvqScan *state)
 {
 	double deviation = error_deviation(state), depth = state->next_estimate - state->estimate_mean;
+	double bias = state->error_mean;
 
-	return depth > 0 && isfinite(depth) ? state->error_mean - deviation * deviation / depth : state->error_mean;
+	if (depth > 0 && isfinite(depth))
+		bias -= deviation * deviation / depth;
+	/* rows seen beyond hidden ones are farther away than they look; the others are not */
+	return state->unseen_count > 0 ? Min(bias, 0) : bias;
 }
 
 /*
@@ -285,22 +349,31 @@ error_bias(const WrvqScan *state)
 static double
 supported_distance(const WrvqScan *state)
 {
-	return state->next_estimate + error_bias(state) - WrvqDeviations() * error_deviation(state);
+	double hidden = (double) state->unseen_passed / (state->returned + state->unseen_passed + 1);
+
+	return state->next_estimate + error_bias(state) - WrvqDeviations(hidden) * error_deviation(state);
+}
+
+/* Were as many candidates reranked as wrvq.rerank asks for, and is the snapshot shown most of them? */
+static bool
+is_as_asked(const WrvqScan *state)
+{
+	return state->round == 0 && wrvq_rerank > 0 && state->unseen_count <= HIDDEN_SHARE * state->taken_count;
 }
 
 /* How many rows, and up to which distance, the round supports in their order. */
 static void
 support_results(WrvqScan *state)
 {
-	state->quota = INT64_MAX;
+	state->rank_limit = INT64_MAX;
 	state->is_limited = false;
-	if (!state->is_ordered || state->exhausted || (state->round == 0 && wrvq_rerank > 0))
+	if (!state->is_ordered || state->exhausted || is_as_asked(state))
 		return;
 	/* neighbours farther away are in more lists */
 	if (!state->visited_all)
-		state->quota = state->rows - state->returned;
-	if (state->round == 0)
-		state->quota = Min(state->quota, ROWS_OF_FIRST_ROUND * state->reach / state->first_reach);
+		state->rank_limit = state->rows;
+	if (state->round == 0 && wrvq_rerank == 0)
+		state->rank_limit = Min(state->rank_limit, ROWS_OF_FIRST_ROUND * state->reach / state->first_reach);
 	else
 	{
 		state->is_limited = true;
@@ -308,22 +381,39 @@ support_results(WrvqScan *state)
 	}
 }
 
+/* Passes the rows that the snapshot does not see and that are nearer than one at this distance, as estimates are scaled. */
+static void
+pass_unseen(WrvqScan *state, double exact)
+{
+	double bias = error_bias(state);
+
+	while (state->unseen.count > 0 && state->unseen.heap[0].distance + bias <= exact)
+	{
+		WrvqRemoveResult(&state->unseen);
+		state->unseen_passed++;
+	}
+}
+
 /* Is there a row that the rounds so far support as the next one? */
 bool
-WrvqIsSupported(const WrvqScan *state)
+WrvqIsSupported(WrvqScan *state)
 {
-	double exact;
+	bool   has_result = state->results.count > 0;
+	double exact = INFINITY;
 
-	if (state->results.count == 0 || state->quota <= 0)
+	if (state->round < 0 || state->exhausted || !state->is_ordered ||
+		(state->rank_limit == INT64_MAX && !state->is_limited))
+		return has_result;
+	if (has_result && (state->is_limited || state->unseen.count > 0))
+		SWIFT(exact = wrvq_kernel.query_exact(state->search->query, state->results.heap[0].distance));
+	if (state->unseen.count > 0)
+		pass_unseen(state, state->is_limited ? Min(exact, state->limit) : exact);
+	if (!has_result || is_beyond(state, state->rank_limit))
 		return false;
 	/* NaN is the last in order: only if everything is NaN it may come before the end */
-	if (isnan(state->results.heap[0].distance) && state->is_ordered && !state->exhausted &&
-		state->last_distance > -INFINITY)
+	if (isnan(state->results.heap[0].distance) && state->last_distance > -INFINITY)
 		return false;
-	if (!state->is_limited)
-		return true;
-	SWIFT(exact = wrvq_kernel.query_exact(state->search->query, state->results.heap[0].distance));
-	return exact <= state->limit;
+	return !state->is_limited || exact <= state->limit;
 }
 
 /* Widens the reach, and says which results the round supports in their order. */
@@ -337,10 +427,10 @@ WrvqRunRound(IndexScanDesc scan, WrvqScan *state)
 		plan_round(state);
 	if (state->round == 0)
 		rerank_pending(scan, state);
-	if (state->search != NULL)
-		search_lists(scan, state);
-	else
+	if (state->search == NULL)
 		state->exhausted = true;
+	else
+		search_lists(scan, state);
 	if (!wrvq_iterative_scan && state->range == NULL)
 		state->exhausted = true;
 	support_results(state);

@@ -48,10 +48,11 @@ wrvqendscan(IndexScanDesc scan)
 	if (state->round >= 0)
 		elog(DEBUG1,
 			 "wrvq scan of \"%s\": %d rounds, %d of %u lists, " INT64_FORMAT " entries, " INT64_FORMAT
-			 " rows reranked, " INT64_FORMAT " latecomers dropped",
+			 " rows reranked, " INT64_FORMAT " of them not visible, " INT64_FORMAT " latecomers dropped",
 			 RelationGetRelationName(scan->indexRelation), state->round + 1, state->probes,
 			 state->meta.is_trained ? state->meta.list_count : 0,
-			 state->search != NULL ? state->search->query->visited : 0, state->taken_count, state->latecomers);
+			 state->search != NULL ? state->search->query->visited : 0, state->taken_count, state->unseen_count,
+			 state->latecomers);
 	if (state->reranker != NULL)
 		WrvqEndRerank(state->reranker);
 	MemoryContextDelete(state->context);
@@ -161,7 +162,9 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 	state->taken = NULL;
 	state->taken_count = state->taken_capacity = 0;
 	memset(&state->results, 0, sizeof(state->results));
-	state->quota = 0;
+	memset(&state->unseen, 0, sizeof(state->unseen));
+	state->unseen_count = state->unseen_passed = 0;
+	state->rank_limit = 0;
 	state->last_distance = -INFINITY;
 	state->returned = state->latecomers = state->errors = 0;
 	state->error_mean = state->error_squares = state->estimate_mean = 0;
@@ -193,7 +196,6 @@ wrvqgettuple(IndexScanDesc scan, ScanDirection direction)
 	if (state->range != NULL && !(state->results.heap[0].distance <= state->range->radius))
 		return false;
 	result = WrvqRemoveResult(&state->results);
-	state->quota--;
 	state->returned++;
 	WrvqTidFromRow(result.row, &scan->xs_heaptid);
 	scan->xs_recheck = state->range != NULL && state->range->is_one_of_many;

@@ -55,11 +55,16 @@ typedef struct WrvqScan
 	double error_mean;
 	double error_squares;
 	double estimate_mean;
-	int64  inside; /* rows of lists that are in range */
+	int64  inside; /* rows of lists that are in range, or whose estimate is, if the snapshot does not see them */
+
+	/* reranked rows that the snapshot does not see, by their estimates, but those that count as passed already */
+	ScanResults unseen;
+	int64		unseen_count;  /* in all */
+	int64		unseen_passed; /* nearer than the row to be returned next */
 
 	/* reranked rows that are not returned yet */
 	ScanResults results;
-	int64		quota;		   /* so many of them may be returned before widening */
+	int64		rank_limit;	   /* so many rows are supported, those that the snapshot does not see among them */
 	bool		is_limited;	   /* only up to the limit */
 	double		limit;		   /* an exact distance, as estimates are scaled */
 	double		last_distance; /* of the last returned row */
@@ -67,11 +72,18 @@ typedef struct WrvqScan
 	int64		latecomers;	   /* rows dropped because a farther one was returned */
 } WrvqScan;
 
+/* Is everything to be visited and compared? */
+static inline bool
+WrvqIsExact(void)
+{
+	return wrvq_target_recall >= 1 && wrvq_probes == 0 && wrvq_rerank == 0;
+}
+
 /* Were all lists asked for?  Then nothing may be missed. */
 static inline bool
 WrvqIsExhaustive(const WrvqScan *state)
 {
-	return state->meta.is_trained && (uint32) wrvq_probes >= state->meta.list_count;
+	return state->meta.is_trained && (WrvqIsExact() || (uint32) wrvq_probes >= state->meta.list_count);
 }
 
 /* Does a distance come before another in SQL's order, in which NaN is the last? */
@@ -89,7 +101,7 @@ extern ScanResult WrvqRemoveResult(ScanResults *results);
 
 /* ---------- wrvqround.c ---------- */
 
-extern bool WrvqIsSupported(const WrvqScan *state);
+extern bool WrvqIsSupported(WrvqScan *state);
 extern void WrvqRunRound(IndexScanDesc scan, WrvqScan *state);
 
 #endif
