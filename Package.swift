@@ -52,6 +52,8 @@ let package = Package(
     .library(name: "WRVQ", targets: ["WRVQ"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    // One version, so that every machine builds the same.  Package.resolved, which would pin it too, pins a commit:
+    // a mirror of the package, as some build machines have, has the version under another one.
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2")
   ],
   targets: targets)
