@@ -147,6 +147,7 @@ _PG_init(void)
 	keep_scan_memory();
 	define_settings();
 	define_options();
+	WrvqWatchOptions();
 }
 
 static bytea *

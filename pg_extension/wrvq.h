@@ -233,6 +233,10 @@ extern bool	  wrvq_iterative_scan;
 
 extern const char *WrvqCodebookOption(Relation index);
 
+/* ---------- wrvqalter.c ---------- */
+
+extern void WrvqWatchOptions(void);
+
 /* ---------- wrvqvector.c ---------- */
 
 extern const WrvqSupport *WrvqIndexSupport(Relation index);

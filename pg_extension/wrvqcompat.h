@@ -13,12 +13,19 @@
 #define WrvqVacuumDelay() vacuum_delay_point()
 #endif
 
-/* 18 takes counters for EXPLAIN */
+/* 18 takes counters for EXPLAIN, of searches */
 #if PG_VERSION_NUM >= 180000
 #define WrvqIndexBeginScan(heap, index, snapshot, keys, orderbys) \
 	index_beginscan(heap, index, snapshot, NULL, keys, orderbys)
+#define WrvqCountSearch(scan)                \
+	do                                       \
+	{                                        \
+		if ((scan)->instrument != NULL)      \
+			(scan)->instrument->nsearches++; \
+	} while (0)
 #else
 #define WrvqIndexBeginScan(heap, index, snapshot, keys, orderbys) index_beginscan(heap, index, snapshot, keys, orderbys)
+#define WrvqCountSearch(scan)									  ((void) 0)
 #endif
 
 /* May the current user maintain the table?  17 lets an owner grant that. */

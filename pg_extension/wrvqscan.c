@@ -149,6 +149,7 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("a wrvq index is scanned in order of one distance, or within a sphere")));
 	pgstat_count_index_scan(scan->indexRelation);
+	WrvqCountSearch(scan);
 	read_index(scan->indexRelation, state);
 	state->search = NULL;
 	read_conditions(scan, state);

@@ -107,3 +107,25 @@ CREATE INDEX ON mixed USING wrvq (embedding);
 CREATE INDEX ON mixed USING wrvq (embedding, embedding);
 \echo :LAST_ERROR_SQLSTATE
 DROP TABLE mixed;
+
+-- what an index was built with stays until REINDEX, and ALTER INDEX says so; what it trains itself with later needs no word
+CREATE TABLE altered (id int, embedding real[]) WITH (autovacuum_enabled = off);
+CREATE INDEX altered_index ON altered USING wrvq (embedding) WITH (lists = 7);
+ALTER INDEX altered_index SET (lists = 8, spill = 2);
+INSERT INTO altered SELECT i, cluster_vector(i, 8) FROM generate_series(1, 1200) i;
+REINDEX INDEX altered_index;
+ALTER INDEX altered_index SET (lists = 9, codebook = 'some');
+ALTER INDEX altered_index SET (lists = 9);
+ALTER INDEX altered_index RENAME TO renamed_index;
+ALTER INDEX renamed_index SET (m = 16);
+ALTER INDEX renamed_index RESET (codebook, spill);
+ALTER INDEX renamed_index SET (fuzzy_levels = 0);
+REINDEX INDEX renamed_index;
+SELECT i->>'lists' AS lists, i->>'spill' AS spill FROM wrvq_index_info('renamed_index') i;
+ALTER INDEX renamed_index RESET (lists, fuzzy_levels, m);
+CREATE INDEX ON altered USING wrvq (embedding) WITH (lists = 3);
+BEGIN;
+ALTER INDEX renamed_index SET (lists = 4);
+ROLLBACK;
+ALTER TABLE altered RENAME TO also_renamed;
+DROP TABLE also_renamed;

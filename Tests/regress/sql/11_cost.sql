@@ -63,6 +63,29 @@ COMMIT;
 DROP FUNCTION match_set, match_definer, match_plpgsql, index_scans;
 DROP TABLE wide;
 
+-- EXPLAIN of 18 counts searches, of bitmap scans, too
+CREATE FUNCTION searches(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+	found text := 'none';
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
+		found := coalesce(substring(line FROM 'Index Searches: (\d+)'), found);
+	END LOOP;
+	RETURN CASE WHEN found = (CASE WHEN current_setting('server_version_num')::int >= 180000 THEN '1' ELSE 'none' END) THEN 'as it should be' ELSE found END;
+END $$;
+CREATE TABLE item AS SELECT i AS id, cluster_vector(i, 8) AS embedding FROM generate_series(1, 1200) i;
+CREATE INDEX ON item USING wrvq (embedding);
+SET enable_seqscan = off;
+SELECT searches('SELECT id FROM item ORDER BY embedding <-> cluster_vector(1, 8) LIMIT 10') AS ordered;
+SELECT searches('SELECT id FROM item ORDER BY embedding <-> cluster_vector(1, 8) LIMIT 500') AS in_many_rounds;
+SET enable_indexscan = off;
+SELECT searches('SELECT id FROM item WHERE embedding <<->> wrvq_sphere(cluster_vector(1, 8), 0.1)') AS bitmap;
+RESET enable_seqscan;
+RESET enable_indexscan;
+DROP TABLE item;
+DROP FUNCTION searches;
+
 -- in line: the first rows by the index, nearly all of them by a sequential scan
 CREATE TABLE narrow (id int, embedding real[]) WITH (autovacuum_enabled = off);
 INSERT INTO narrow SELECT i, cluster_vector(i, 192) FROM generate_series(1, 5000) i;
