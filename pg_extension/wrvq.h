@@ -704,9 +704,9 @@ extern BlockNumber WrvqTruncate(Relation index, const WrvqCodebook *codebook, Bu
 /* What VACUUM's pass over the pages saw of a list. */
 typedef struct WrvqListUse
 {
-	uint32		live;
 	uint32		slots;
-	bool		is_dirty;	/* an entry died in this vacuum */
+	uint32		live; /* entries */
+	uint32		dead;
 	BlockNumber last_block; /* of the slots */
 	uint64		balance;	/* hashes of the slots less those of the pointers to slots */
 } WrvqListUse;
@@ -714,7 +714,9 @@ typedef struct WrvqListUse
 extern void WrvqBalanceSlot(WrvqListUse *lists, BlockNumber block, int number, const WrvqSlotHeader *slot);
 extern void WrvqReclaimSlots(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook,
 							 BufferAccessStrategy strategy, WrvqListUse *lists);
-extern void WrvqReclaimPage(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, Buffer buffer);
+extern bool WrvqHasCodebookPage(const WrvqMetaData *meta, BlockNumber block);
+extern bool WrvqIsUnused(Relation index, const WrvqMetaData *meta, Buffer buffer);
+extern void WrvqReclaimPage(Relation index, const WrvqCodebook *codebook, Buffer buffer);
 
 /* ---------- wrvqvacuum.c ---------- */
 

@@ -257,6 +257,42 @@ encode_pending(Relation index, WrvqReranker *reranker, const WrvqMetaData *meta,
 }
 
 /*
+ * Removes rows of a pending page, locked, for which drop() says so; false if
+ * there are some and the lock is not exclusive.
+ */
+static bool
+remove_from_page(Relation index, Buffer buffer, bool (*drop)(uint64 row, void *state), void *state, bool is_exclusive,
+				 int64 *removed)
+{
+	const WrvqPageOpaque *opaque = WrvqPageGetOpaque(BufferGetPage(buffer));
+	ItemPointerData		  kept[WRVQ_PENDING_PER_PAGE];
+	int					  count = 0;
+	GenericXLogState	 *xlog;
+	Page				  page;
+
+	if (opaque->count > WRVQ_PENDING_PER_PAGE)
+		WrvqCorrupted(index, BufferGetBlockNumber(buffer), "a pending page claims more rows than it can hold");
+	for (int i = 0; i < opaque->count; i++)
+	{
+		ItemPointerData *item = &pending_items(BufferGetPage(buffer))[i];
+
+		if (!drop(WrvqRowFromTid(item), state))
+			kept[count++] = *item;
+		else if (!is_exclusive)
+			return false;
+	}
+	if (count == opaque->count)
+		return true;
+	*removed += opaque->count - count;
+	xlog = GenericXLogStart(index);
+	page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+	memcpy(pending_items(page), kept, count * sizeof(ItemPointerData));
+	WrvqPageGetOpaque(page)->count = count;
+	GenericXLogFinish(xlog);
+	return true;
+}
+
+/*
  * Removes rows for which drop() says so from the pending chain, page by page.
  * An emptied chain keeps its pages: the next untrained rows use them.
  */
@@ -266,43 +302,27 @@ WrvqRemovePending(Relation index, bool (*drop)(uint64 row, void *state), void *s
 	WrvqMetaData meta;
 	WrvqChain	 chain = {0};
 	BlockNumber	 block;
-	int64		 removed_total = 0;
+	int64		 removed = 0;
 
 	WrvqReadMeta(index, &meta);
 	block = meta.pending_head;
 	while (block != InvalidBlockNumber)
 	{
-		Buffer			buffer = WrvqReadPage(index, block, WRVQ_PAGE_PENDING, BUFFER_LOCK_EXCLUSIVE);
-		WrvqPageOpaque *opaque = WrvqPageGetOpaque(BufferGetPage(buffer));
-		ItemPointerData kept[WRVQ_PENDING_PER_PAGE];
-		int				count = 0, removed;
+		Buffer buffer = WrvqReadPage(index, block, WRVQ_PAGE_PENDING, BUFFER_LOCK_SHARE);
 
 		WrvqFollowChain(index, &chain, block, 0);
-		if (opaque->count > WRVQ_PENDING_PER_PAGE)
-			WrvqCorrupted(index, block, "a pending page claims more rows than it can hold");
-		for (int i = 0; i < opaque->count; i++)
+		if (!remove_from_page(index, buffer, drop, state, false, &removed))
 		{
-			ItemPointerData *item = &pending_items(BufferGetPage(buffer))[i];
-
-			if (!drop(WrvqRowFromTid(item), state))
-				kept[count++] = *item;
+			LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+			LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+			WrvqCheckPage(index, buffer, WRVQ_PAGE_PENDING);
+			remove_from_page(index, buffer, drop, state, true, &removed);
 		}
-		removed = opaque->count - count;
-		if (removed > 0)
-		{
-			GenericXLogState *xlog = GenericXLogStart(index);
-			Page			  page = GenericXLogRegisterBuffer(xlog, buffer, 0);
-
-			memcpy(pending_items(page), kept, count * sizeof(ItemPointerData));
-			WrvqPageGetOpaque(page)->count = count;
-			GenericXLogFinish(xlog);
-		}
-		removed_total += removed;
 		block = WrvqPageGetOpaque(BufferGetPage(buffer))->next;
 		UnlockReleaseBuffer(buffer);
 		CHECK_FOR_INTERRUPTS();
 	}
-	return removed_total;
+	return removed;
 }
 
 typedef struct SortedRows

@@ -15,6 +15,7 @@ typedef struct UsedSlot
 {
 	uint32			list;
 	uint32			live; /* entries */
+	uint32			dead;
 	WrvqSlotPointer at;
 	bool			is_reached;
 } UsedSlot;
@@ -139,7 +140,7 @@ collect_slot(ReclaimState *state, BlockNumber block, int number, const WrvqSlotH
 	}
 	used = &state->slots[state->slot_count++];
 	used->list = slot->list;
-	used->live = 0;
+	used->live = used->dead = 0;
 	used->at.block = block;
 	used->at.stamp = slot->stamp;
 	used->at.slot = number;
@@ -150,6 +151,7 @@ collect_slot(ReclaimState *state, BlockNumber block, int number, const WrvqSlotH
 
 		SWIFT(row = wrvq_kernel.block_row((const uint8 *) (slot + 1), i));
 		used->live += row != WRVQ_ROW_DEAD;
+		used->dead += row == WRVQ_ROW_DEAD;
 	}
 }
 
@@ -195,6 +197,7 @@ free_unreached(ReclaimState *state, uint32 list, const UsedSlot *slots, int64 co
 			unreached[unreached_count++] = slots[i].at;
 			state->lists[list].slots--;
 			state->lists[list].live -= Min(slots[i].live, state->lists[list].live);
+			state->lists[list].dead -= Min(slots[i].dead, state->lists[list].dead);
 		}
 	WrvqFreeSlots(state->index, state->codebook, list, unreached, unreached_count);
 	pfree(unreached);
@@ -244,36 +247,38 @@ is_within(BlockNumber block, BlockNumber start, uint64 bytes)
 	return block >= start && block < start + (bytes + WRVQ_PAGE_BYTES - 1) / WRVQ_PAGE_BYTES;
 }
 
-/* Is there nothing that leads to this page, and was there never? */
-static bool
-is_unused(Relation index, const WrvqMetaData *meta, Buffer buffer)
+/* Is this one of the pages of the metapage's codebook and directory? */
+bool
+WrvqHasCodebookPage(const WrvqMetaData *meta, BlockNumber block)
 {
-	BlockNumber	 block = BufferGetBlockNumber(buffer);
+	return is_within(block, meta->codebook_start, meta->image_bytes) ||
+		   is_within(block, meta->directory_start,
+					 WRVQ_PAGE_BYTES * ((meta->list_count + WRVQ_LISTS_PER_PAGE - 1) / WRVQ_LISTS_PER_PAGE));
+}
+
+/*
+ * Is this page, locked, one that was added and never written, or one of a
+ * codebook or directory that is not the metapage's?  A training that was cut
+ * short has left it: nothing leads to it, nor ever did.
+ */
+bool
+WrvqIsUnused(Relation index, const WrvqMetaData *meta, Buffer buffer)
+{
 	WrvqPageKind kind;
 
 	if (PageIsNew(BufferGetPage(buffer)))
 		return true;
 	kind = WrvqKindOfPage(index, buffer);
 	return (kind == WRVQ_PAGE_CODEBOOK || kind == WRVQ_PAGE_DIRECTORY) &&
-		   !is_within(block, meta->codebook_start, meta->image_bytes) &&
-		   !is_within(block, meta->directory_start,
-					  WRVQ_PAGE_BYTES * ((meta->list_count + WRVQ_LISTS_PER_PAGE - 1) / WRVQ_LISTS_PER_PAGE));
+		   !WrvqHasCodebookPage(meta, BufferGetBlockNumber(buffer));
 }
 
-/*
- * Makes a page of free slots of one that was added and never written, or of a
- * codebook or directory page that is not the metapage's: a training that was
- * cut short has left it.  The page is exclusively locked, the metapage against
- * training.
- */
+/* Makes a page of free slots of an unused one, exclusively locked; the metapage is locked against training. */
 void
-WrvqReclaimPage(Relation index, const WrvqMetaData *meta, const WrvqCodebook *codebook, Buffer buffer)
+WrvqReclaimPage(Relation index, const WrvqCodebook *codebook, Buffer buffer)
 {
-	GenericXLogState *xlog;
+	GenericXLogState *xlog = GenericXLogStart(index);
 
-	if (!is_unused(index, meta, buffer))
-		return;
-	xlog = GenericXLogStart(index);
 	WrvqInitPostingPage(codebook, GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE), 0);
 	GenericXLogFinish(xlog);
 }

@@ -7,12 +7,13 @@
 #include "access/table.h"
 #include "commands/vacuum.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "storage/freespace.h"
 #include "storage/indexfsm.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 
-/* a list is rewritten when it then takes no more than this share of its slots */
+/* a list is rewritten when it then takes no more than this share of its slots, or has no more of its entries */
 #define REWRITTEN_SHARE_MAX 0.7
 
 typedef struct VacuumState
@@ -45,71 +46,114 @@ is_dead(uint64 row, void *argument)
 	return state->callback(&tid, state->callback_state);
 }
 
-/* Finds dead entries of a slot and counts the live ones; a bit per position. */
+/* Finds entries of a slot that die now and counts the others; a bit per position. */
 static uint32
-find_dead(VacuumState *state, WrvqSlotHeader *slot)
+find_dead(VacuumState *state, const WrvqSlotHeader *slot, uint32 *live, uint32 *dead)
 {
-	uint32 dead = 0;
+	uint32 dying = 0;
 
+	*live = *dead = 0;
 	for (int i = 0; i < Min(slot->count, WRVQ_BLOCK_ENTRIES); i++)
 	{
 		uint64 row;
 
 		SWIFT(row = wrvq_kernel.block_row((const uint8 *) (slot + 1), i));
 		if (row == WRVQ_ROW_DEAD)
-			continue;
-		if (state->callback != NULL && is_dead(row, state))
-			dead |= (uint32) 1 << i;
+			(*dead)++;
+		else if (state->callback != NULL && is_dead(row, state))
+			dying |= (uint32) 1 << i;
 		else
-			state->lists[slot->list].live++;
+			(*live)++;
 	}
-	return dead;
+	*dead += pg_popcount32(dying);
+	return dying;
 }
 
-/* Marks dead entries of one posting page, exclusively locked, in one WAL record. */
-static void
-vacuum_posting_page(VacuumState *state, Buffer buffer)
+/* What VACUUM finds on a posting page. */
+typedef struct PageUse
 {
-	const WrvqCodebook *codebook = state->codebook;
-	Page				page = BufferGetPage(buffer);
-	uint32				dead[WRVQ_PAGE_BYTES / sizeof(WrvqSlotHeader)] = {0};
-	bool				any = false;
-	int					free_slots = 0;
-
-	for (int i = 0; i < codebook->slots_per_page; i++)
+	struct
 	{
-		WrvqSlotHeader *slot = WrvqGetSlot(codebook, page, i);
+		uint32 live;  /* entries */
+		uint32 dead;  /* those that die now included */
+		uint32 dying; /* a bit per position */
+	} slots[WRVQ_PAGE_BYTES / sizeof(WrvqSlotHeader)];
+} PageUse;
+
+/* Looks a posting page through, which is locked; false as soon as an entry dies, unless all are wanted. */
+static bool
+examine_page(VacuumState *state, Buffer buffer, bool all, PageUse *use)
+{
+	for (int i = 0; i < state->codebook->slots_per_page; i++)
+	{
+		WrvqSlotHeader *slot = WrvqGetSlot(state->codebook, BufferGetPage(buffer), i);
+
+		use->slots[i].dying = 0;
+		if (slot->list == WRVQ_LIST_FREE)
+			continue;
+		if (slot->list >= state->meta.list_count)
+			WrvqCorrupted(state->index, BufferGetBlockNumber(buffer), "a slot belongs to a list that does not exist");
+		use->slots[i].dying = find_dead(state, slot, &use->slots[i].live, &use->slots[i].dead);
+		if (use->slots[i].dying != 0 && !all)
+			return false;
+	}
+	return true;
+}
+
+/* Adds what was found on a page, still locked, to what is known of its lists. */
+static void
+account_page(VacuumState *state, Buffer buffer, const PageUse *use)
+{
+	BlockNumber block = BufferGetBlockNumber(buffer);
+	int			free_slots = 0;
+
+	for (int i = 0; i < state->codebook->slots_per_page; i++)
+	{
+		const WrvqSlotHeader *slot = WrvqGetSlot(state->codebook, BufferGetPage(buffer), i);
+		WrvqListUse			 *list;
 
 		if (slot->list == WRVQ_LIST_FREE)
 		{
 			free_slots++;
 			continue;
 		}
-		if (slot->list >= state->meta.list_count)
-			WrvqCorrupted(state->index, BufferGetBlockNumber(buffer), "a slot belongs to a list that does not exist");
-		state->lists[slot->list].slots++;
-		state->lists[slot->list].last_block = BufferGetBlockNumber(buffer);
-		WrvqBalanceSlot(state->lists, BufferGetBlockNumber(buffer), i, slot);
-		dead[i] = find_dead(state, slot);
-		if (dead[i] != 0)
-			any = state->lists[slot->list].is_dirty = true;
+		list = &state->lists[slot->list];
+		list->slots++;
+		list->live += use->slots[i].live;
+		list->dead += use->slots[i].dead;
+		list->last_block = block;
+		WrvqBalanceSlot(state->lists, block, i, slot);
 	}
-	if (any)
-	{
-		GenericXLogState *xlog = GenericXLogStart(state->index);
+	state->front.free_slots[block] = free_slots;
+	RecordPageWithFreeSpace(state->index, block, free_slots * state->codebook->slot_bytes);
+}
 
-		page = GenericXLogRegisterBuffer(xlog, buffer, 0);
-		for (int i = 0; i < codebook->slots_per_page; i++)
-			for (int j = 0; j < WRVQ_BLOCK_ENTRIES; j++)
-				if (dead[i] & (uint32) 1 << j)
-				{
-					SWIFT(wrvq_kernel.block_set_row((uint8 *) (WrvqGetSlot(codebook, page, i) + 1), j, WRVQ_ROW_DEAD));
-					state->removed++;
-				}
-		GenericXLogFinish(xlog);
+/* Marks the entries of a page, exclusively locked, that die now, in one WAL record. */
+static void
+mark_dead(VacuumState *state, Buffer buffer, const PageUse *use)
+{
+	GenericXLogState *xlog = NULL;
+	Page			  page = NULL;
+
+	for (int i = 0; i < state->codebook->slots_per_page; i++)
+	{
+		if (use->slots[i].dying == 0)
+			continue;
+		if (xlog == NULL)
+		{
+			xlog = GenericXLogStart(state->index);
+			page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+		}
+		for (int j = 0; j < WRVQ_BLOCK_ENTRIES; j++)
+			if (use->slots[i].dying & (uint32) 1 << j)
+			{
+				SWIFT(
+					wrvq_kernel.block_set_row((uint8 *) (WrvqGetSlot(state->codebook, page, i) + 1), j, WRVQ_ROW_DEAD));
+				state->removed++;
+			}
 	}
-	state->front.free_slots[BufferGetBlockNumber(buffer)] = free_slots;
-	RecordPageWithFreeSpace(state->index, BufferGetBlockNumber(buffer), free_slots * codebook->slot_bytes);
+	if (xlog != NULL)
+		GenericXLogFinish(xlog);
 }
 
 /* Makes room for what is known of this page. */
@@ -137,28 +181,42 @@ note_empty(VacuumState *state, BlockNumber block)
 	state->empty[state->empty_count++] = block;
 }
 
-/* Visits a page, exclusively locked. */
-static void
-vacuum_page(VacuumState *state, Buffer buffer, bool accept_empty)
+/*
+ * Visits a page, locked; false if there is something to write and the lock is
+ * not exclusive: nothing has been counted then.
+ */
+static bool
+vacuum_page(VacuumState *state, Buffer buffer, bool accept_empty, bool is_exclusive)
 {
-	if (state->codebook == NULL)
-		return;
-	reserve_block(state, BufferGetBlockNumber(buffer));
+	BlockNumber block = BufferGetBlockNumber(buffer);
+	PageUse		use;
+
+	reserve_block(state, block);
 	if (PageIsNew(BufferGetPage(buffer)) && !accept_empty)
 	{
-		note_empty(state, BufferGetBlockNumber(buffer));
-		return;
+		note_empty(state, block);
+		return true;
 	}
-	WrvqReclaimPage(state->index, &state->meta, state->codebook, buffer);
-	if (WrvqKindOfPage(state->index, buffer) == WRVQ_PAGE_POSTING)
-		vacuum_posting_page(state, buffer);
-	else
+	if (WrvqIsUnused(state->index, &state->meta, buffer))
+	{
+		if (!is_exclusive)
+			return false;
+		WrvqReclaimPage(state->index, state->codebook, buffer);
+	}
+	if (WrvqKindOfPage(state->index, buffer) != WRVQ_PAGE_POSTING)
 	{
 		state->other_pages++;
-		state->last_other = BufferGetBlockNumber(buffer);
+		state->last_other = block;
+		return true;
 	}
+	if (!examine_page(state, buffer, is_exclusive, &use))
+		return false;
+	mark_dead(state, buffer, &use);
+	account_page(state, buffer, &use);
+	return true;
 }
 
+/* Under a share lock, and once more under an exclusive one if there is something to write. */
 static void
 visit_block(VacuumState *state, BlockNumber block, bool accept_empty)
 {
@@ -166,30 +224,45 @@ visit_block(VacuumState *state, BlockNumber block, bool accept_empty)
 
 	WrvqVacuumDelay();
 	buffer = ReadBufferExtended(state->index, MAIN_FORKNUM, block, RBM_NORMAL, state->strategy);
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	vacuum_page(state, buffer, accept_empty);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	if (!vacuum_page(state, buffer, accept_empty, false))
+	{
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		vacuum_page(state, buffer, accept_empty, true);
+	}
 	UnlockReleaseBuffer(buffer);
 }
 
 /*
  * Visits every page in physical order, those added meanwhile included; then
  * gives back what nothing leads to.  Empty pages come last: one that a list
- * leads to is damage, which following the lists that lack slots finds.
+ * leads to is damage, which following the lists that lack slots finds.  An
+ * untrained index has no entries, and pages of codebook and directory neither:
+ * these are not read.
  */
 static void
 vacuum_pages(VacuumState *state)
 {
 	BlockNumber blocks = RelationGetNumberOfBlocks(state->index);
 
+	state->stats->num_pages = blocks;
+	if (state->codebook == NULL)
+		return;
 	for (BlockNumber block = WRVQ_META_BLOCK + 1; block < blocks; block++)
 	{
-		visit_block(state, block, false);
+		if (WrvqHasCodebookPage(&state->meta, block))
+		{
+			reserve_block(state, block);
+			state->other_pages++;
+			state->last_other = block;
+		}
+		else
+			visit_block(state, block, false);
 		if (block == blocks - 1)
 			blocks = RelationGetNumberOfBlocks(state->index);
 	}
 	state->stats->num_pages = blocks;
-	if (state->codebook == NULL)
-		return;
 	state->stats->tuples_removed += state->removed / state->meta.spill;
 	WrvqReclaimSlots(state->index, &state->meta, state->codebook, state->strategy, state->lists);
 	for (BlockNumber i = 0; i < state->empty_count; i++)
@@ -203,11 +276,19 @@ slots_needed(const WrvqListUse *use)
 	return use->live == 0 ? 1 : (use->live - 1) / WRVQ_BLOCK_ENTRIES + 1;
 }
 
-/* Has the list lost so much that it is to be rewritten? */
+/*
+ * Has the list lost so much that it is to be rewritten?  Entries count, too:
+ * two slots of which one and a half are dead would stay two for ever.  A list of
+ * one slot costs hardly more than the marks did.  Entries that died in an
+ * earlier VACUUM count as those of this one: it may not have come to its end.
+ */
 static bool
 is_sparse(const WrvqListUse *use)
 {
-	return use->is_dirty && slots_needed(use) <= REWRITTEN_SHARE_MAX * use->slots;
+	if (use->dead == 0)
+		return false;
+	return use->slots == 1 || slots_needed(use) <= REWRITTEN_SHARE_MAX * use->slots ||
+		   use->live <= REWRITTEN_SHARE_MAX * (use->live + use->dead);
 }
 
 /* Decides whether the index shrinks, by the slots that its lists will take. */
@@ -237,6 +318,8 @@ rewrite_lists(VacuumState *state)
 	MemoryContext caller;
 	bool		  again = false;
 
+	if (state->codebook == NULL)
+		return;
 	plan_front(state);
 	caller = MemoryContextSwitchTo(context);
 	for (int round = 0; round == 0 || (round == 1 && again && state->front.blocks > 0); round++)
@@ -304,8 +387,7 @@ wrvqbulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, IndexBulkDel
 	begin_vacuum(&vacuum, info, stats);
 	stats->tuples_removed += WrvqRemovePending(info->index, is_dead, &vacuum);
 	vacuum_pages(&vacuum);
-	if (vacuum.codebook != NULL)
-		rewrite_lists(&vacuum);
+	rewrite_lists(&vacuum);
 	count_tuples(&vacuum);
 	UnlockPage(info->index, WRVQ_META_BLOCK, ExclusiveLock);
 
@@ -344,6 +426,7 @@ wrvqvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		LockPage(info->index, WRVQ_META_BLOCK, ExclusiveLock);
 		begin_vacuum(&vacuum, info, stats);
 		vacuum_pages(&vacuum);
+		rewrite_lists(&vacuum);
 		count_tuples(&vacuum);
 		UnlockPage(info->index, WRVQ_META_BLOCK, ExclusiveLock);
 	}

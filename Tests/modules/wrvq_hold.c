@@ -7,6 +7,8 @@
 
 #include <unistd.h>
 
+#include <unistd.h>
+
 #include "access/relation.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -43,6 +45,23 @@ hold_page_until(PG_FUNCTION_ARGS)
 	while (access(path, F_OK) != 0)
 		pg_usleep(10000);
 	pgstat_report_wait_end();
+	UnlockReleaseBuffer(buffer);
+	relation_close(index, AccessShareLock);
+	PG_RETURN_VOID();
+}
+
+/* read_page(index, block, file): as somebody who reads the page would, but until a file is there, for 10 minutes at most. */
+PG_FUNCTION_INFO_V1(read_page);
+Datum
+read_page(PG_FUNCTION_ARGS)
+{
+	Relation	index = relation_open(PG_GETARG_OID(0), AccessShareLock);
+	Buffer		buffer = ReadBuffer(index, PG_GETARG_INT32(1));
+	const char *file = text_to_cstring(PG_GETARG_TEXT_PP(2));
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	for (int i = 0; i < 60000 && access(file, F_OK) != 0; i++)
+		pg_usleep(10000);
 	UnlockReleaseBuffer(buffer);
 	relation_close(index, AccessShareLock);
 	PG_RETURN_VOID();
