@@ -152,7 +152,7 @@ StaticAssertDecl(sizeof(WrvqSlotHeader) + WRVQ_BLOCK_ENTRIES * WRVQ_ENTRY_BYTES_
 
 #define WRVQ_PENDING_PER_PAGE (WRVQ_PAGE_BYTES / sizeof(ItemPointerData))
 
-/* rows from which an index trains itself: at build and VACUUM, and at INSERT */
+/* rows from which an index trains itself: at build and VACUUM, and where INSERT sees to it */
 #define WRVQ_TRAIN_ROWS		   1000
 #define WRVQ_TRAIN_ROWS_INSERT 10000
 
@@ -540,6 +540,10 @@ extern int64 WrvqReadPending(Relation index, const WrvqMetaData *meta, uint64 **
 extern void	 WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait);
 extern int64 WrvqRemovePending(Relation index, bool (*drop)(uint64 row, void *state), void *state);
 
+/* ---------- wrvqtrainer.c ---------- */
+
+extern void WrvqStartTrainer(Relation index);
+
 /* ---------- wrvqsearch.c ---------- */
 
 /* One query on its way through the layers. */
@@ -599,7 +603,7 @@ typedef struct WrvqReadAhead
 	BlockNumber		   relation_blocks; /* 0: not asked yet */
 } WrvqReadAhead;
 
-/* pages that are pinned before their turn, so that what is on them can be fetched into the processor's cache */
+/* pages that are pinned before their turn, if they can be spared, so that what is on them can be fetched into the processor's cache */
 #define WRVQ_PAGES_PINNED 4
 
 #define WRVQ_CACHE_LINE_BYTES 64
@@ -611,7 +615,8 @@ typedef struct WrvqPageStream
 	WrvqReadAhead ahead;
 	int64		  next;						 /* of the blocks: to be read */
 	int64		  handed_out;				 /* pages */
-	Buffer		  pinned[WRVQ_PAGES_PINNED]; /* a ring of those that follow */
+	int			  pins;						 /* so many of those that follow are pinned */
+	Buffer		  pinned[WRVQ_PAGES_PINNED]; /* [pins] a ring of them */
 } WrvqPageStream;
 
 extern void	  WrvqBeginReadAhead(WrvqReadAhead *ahead, Relation relation, const BlockNumber *blocks, int64 count);

@@ -130,9 +130,11 @@ prefetch_page(ListPages *pages)
 
 	if (next >= pages->count || next > pages->current + PREFETCHED_PAGES)
 		return false;
+	page = WrvqPageAhead(&pages->stream, next - pages->current);
+	if (page == NULL)
+		return false;
 	pages->ahead = next;
 	pages->ahead_slot = pages->slots[next];
-	page = WrvqPageAhead(&pages->stream, next - pages->current);
 	__builtin_prefetch(page);
 	__builtin_prefetch((const char *) page + BLCKSZ - WRVQ_CACHE_LINE_BYTES);
 	return true;

@@ -5,6 +5,7 @@
 #include "wrvq.h"
 
 #include "executor/instrument.h"
+#include "miscadmin.h"
 #include "utils/spccache.h"
 
 /* blocks[count] of a relation, in the order in which they will be read; borrowed. */
@@ -63,6 +64,20 @@ read_next(WrvqPageStream *pages)
 	return WrvqReadRecent(pages->ahead.relation, pages->ahead.blocks[pages->next++]);
 }
 
+/*
+ * How many pages this backend may pin before their turn: no more than its share
+ * of all buffers, as if every process that the server may have did the same,
+ * less one for the page at hand.  (The server bounds its own streams so, from 16
+ * on.)  Pages that are pinned cannot make room for others.
+ */
+static int
+spare_pins(Relation relation)
+{
+	int share = RelationUsesLocalBuffers(relation) ? NLocBuffer / 4 : NBuffers / MaxBackends;
+
+	return Max(0, Min(share - 1, WRVQ_PAGES_PINNED));
+}
+
 /* blocks[count] of a relation: no two in sequence equal. */
 void
 WrvqBeginPages(WrvqPageStream *pages, Relation relation, const BlockNumber *blocks, int64 count)
@@ -71,7 +86,8 @@ WrvqBeginPages(WrvqPageStream *pages, Relation relation, const BlockNumber *bloc
 	pages->next = 0;
 	pages->stream = WrvqBeginStream(relation, next_block, pages);
 	pages->handed_out = 0;
-	for (int i = 0; i < WRVQ_PAGES_PINNED; i++)
+	pages->pins = spare_pins(relation);
+	for (int i = 0; i < pages->pins; i++)
 		pages->pinned[i] = read_next(pages);
 }
 
@@ -79,27 +95,33 @@ WrvqBeginPages(WrvqPageStream *pages, Relation relation, const BlockNumber *bloc
 Buffer
 WrvqNextPage(WrvqPageStream *pages, Buffer buffer)
 {
-	Buffer *pinned = &pages->pinned[pages->handed_out++ % WRVQ_PAGES_PINNED], next = *pinned;
+	Buffer *pinned, next;
 
 	if (BufferIsValid(buffer))
 		ReleaseBuffer(buffer);
+	if (pages->pins == 0)
+		return read_next(pages);
+	pinned = &pages->pinned[pages->handed_out++ % pages->pins];
+	next = *pinned;
 	*pinned = read_next(pages);
 	return next;
 }
 
-/* The page that comes so many after the one handed out last, 1 to WRVQ_PAGES_PINNED; NULL: none does. */
+/* The page that comes so many after the one handed out last, 1 to WRVQ_PAGES_PINNED; NULL: none does, or it is not pinned. */
 Page
 WrvqPageAhead(const WrvqPageStream *pages, int distance)
 {
-	Buffer buffer = pages->pinned[(pages->handed_out + distance - 1) % WRVQ_PAGES_PINNED];
+	Buffer buffer = InvalidBuffer;
 
+	if (distance <= pages->pins)
+		buffer = pages->pinned[(pages->handed_out + distance - 1) % pages->pins];
 	return BufferIsValid(buffer) ? BufferGetPage(buffer) : NULL;
 }
 
 void
 WrvqEndPages(WrvqPageStream *pages)
 {
-	for (int i = 0; i < WRVQ_PAGES_PINNED; i++)
+	for (int i = 0; i < pages->pins; i++)
 		if (BufferIsValid(pages->pinned[i]))
 			ReleaseBuffer(pages->pinned[i]);
 	if (pages->stream != NULL)
