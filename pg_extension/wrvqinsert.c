@@ -1,6 +1,7 @@
 /* wrvqinsert.c: INSERT: encode the row, append it to its list's tail. */
 #include "wrvq.h"
 
+#include "nodes/execnodes.h"
 #include "utils/memutils.h"
 
 /*
@@ -125,8 +126,41 @@ WrvqInsertEncoded(Relation index, const WrvqMetaData *meta, WrvqEncoder *encoder
 	encoder->count = 0;
 }
 
+/* Rows that this statement has added to the pending chain, with one more. */
+static int64
+count_for_statement(IndexInfo *info)
+{
+	if (info->ii_AmCache == NULL)
+		info->ii_AmCache = MemoryContextAllocZero(info->ii_Context, sizeof(int64));
+	return ++*(int64 *) info->ii_AmCache;
+}
+
+/*
+ * Adds a row to an untrained index; false if it has been trained by now.
+ *
+ * A statement that brings enough rows to learn from itself trains in line: it
+ * takes its time anyway, and nobody may see its rows yet, or ever.  Rows that
+ * come a few a statement leave that to a background worker, or to VACUUM.  A
+ * failed attempt, say for rows all rolled back, is repeated only after some more.
+ */
+static bool
+insert_pending(Relation index, Relation heap, IndexInfo *info, const float *vector, int dimensions, ItemPointer tid)
+{
+	int64 waiting;
+
+	WrvqCheckFinite(vector, dimensions);
+	waiting = WrvqAddPending(index, tid, dimensions);
+	if (waiting < 0)
+		return false;
+	if (count_for_statement(info) % WRVQ_TRAIN_ROWS_INSERT == 0 && WrvqCanActAsOwner(heap, index))
+		WrvqDrainPending(index, heap, WRVQ_TRAIN_ROWS_INSERT, false);
+	else if (waiting >= WRVQ_TRAIN_ROWS_INSERT && waiting % WRVQ_TRAIN_ROWS == 0)
+		WrvqStartTrainer(index);
+	return true;
+}
+
 static void
-insert_vector(Relation index, Relation heap, const float *vector, int dimensions, ItemPointer tid)
+insert_vector(Relation index, Relation heap, IndexInfo *info, const float *vector, int dimensions, ItemPointer tid)
 {
 	WrvqMetaData  meta;
 	WrvqCodebook *codebook;
@@ -135,11 +169,9 @@ insert_vector(Relation index, Relation heap, const float *vector, int dimensions
 	WrvqReadMeta(index, &meta);
 	if (!meta.is_trained)
 	{
-		WrvqCheckFinite(vector, dimensions);
-		/* a failed attempt, say for rows all rolled back, is repeated only after as many rows again */
-		if (WrvqAddPending(index, tid, dimensions) % WRVQ_TRAIN_ROWS_INSERT == 0)
-			WrvqDrainPending(index, heap, WRVQ_TRAIN_ROWS_INSERT, false);
-		return;
+		if (insert_pending(index, heap, info, vector, dimensions, tid))
+			return;
+		WrvqReadMeta(index, &meta);
 	}
 	WrvqCheckDimensions(meta.dimensions, dimensions);
 	codebook = WrvqGetCodebook(index, &meta);
@@ -165,7 +197,7 @@ wrvqinsert(Relation index, Datum *values, bool *isnull, ItemPointer tid, Relatio
 	support = WrvqIndexSupport(index);
 	vector = support->vector(values[0], &dimensions);
 	if (WrvqIsIndexable(support, vector, dimensions))
-		insert_vector(index, heap, vector, dimensions, tid);
+		insert_vector(index, heap, info, vector, dimensions, tid);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
 	return false;

@@ -20,8 +20,9 @@ pending_items(Page page)
 }
 
 /*
- * Adds a row to the pending chain and returns about how many wait.  The
- * metapage's lock serialises this: it only happens while an index is small.
+ * Adds a row to the pending chain and returns about how many wait; -1, and adds
+ * none, if the index has been trained: a trained one's chain only gets shorter.
+ * The metapage's lock serialises this: it only happens while an index is small.
  */
 int64
 WrvqAddPending(Relation index, ItemPointer tid, int dimensions)
@@ -36,6 +37,11 @@ WrvqAddPending(Relation index, ItemPointer tid, int dimensions)
 	int64			  waiting;
 
 	WrvqCheckMeta(index, meta);
+	if (meta->is_trained)
+	{
+		UnlockReleaseBuffer(meta_buffer);
+		return -1;
+	}
 	if (meta->dimensions != 0)
 		WrvqCheckDimensions(meta->dimensions, dimensions);
 	if (meta->pending_tail != InvalidBlockNumber)
@@ -196,6 +202,9 @@ install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, con
 	meta->build_id = pg_prng_uint64(&pg_global_prng_state);
 	meta->build_entries = 0;
 	meta->spill = WrvqSpill(index, codebook);
+
+	elog(DEBUG1, "index \"%s\" has a codebook for " INT64_FORMAT " waiting rows", RelationGetRelationName(index),
+		 count);
 
 	/* codebook and directory are contiguous: nobody else may extend meanwhile */
 	LockRelationForExtension(index, ExclusiveLock);
@@ -374,6 +383,8 @@ WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait)
 		reranker = WrvqBeginRerank(index, heap, WrvqIndexSupport(index));
 		if (meta.is_trained || install_codebook(index, reranker, &meta, rows, count, &dirty))
 		{
+			/* with those that came while it was trained; none does any more */
+			count = WrvqReadPending(index, &meta, &rows);
 			encode_pending(index, reranker, &meta, rows, &count, &dirty);
 			qsort(rows, count, sizeof(uint64), compare_rows);
 			sorted.rows = rows;

@@ -125,9 +125,9 @@ foreach my $function ('pg_cancel_backend', 'pg_terminate_backend')
 
 # --- lock_timeout: a VACUUM waits for an INSERT that trains the index, and gives up ---
 
-$node->safe_psql('postgres', $_) foreach (
-	'TRUNCATE late', 'INSERT INTO late SELECT * FROM wide', 'INSERT INTO late SELECT * FROM wide LIMIT 3999');
-my $trainer = start_psql($node, [ "SET application_name = 'trainer'", 'INSERT INTO late SELECT * FROM wide LIMIT 1' ]);
+$node->safe_psql('postgres', 'TRUNCATE late');
+my $trainer = start_psql($node,
+	[ "SET application_name = 'trainer'", 'INSERT INTO late SELECT wide.* FROM wide, generate_series(1, 2) LIMIT 10000' ]);
 # the lock that training holds is there for some tenths of a second: the server itself looks for it
 my ($gave_up, $ignored, $reason) = $node->psql(
 	'postgres', q(
