@@ -53,10 +53,15 @@ struct AdamTrainer {
   /// and they judge themselves.
   static func split(_ count: Int, seed: UInt64) -> (held: [Int], training: [Int]) {
     var generator = SeededGenerator(seed: seed, stream: 0)
-    let order = Array(0..<count).shuffled(using: &generator)
-    if count < 100 { return (order, order) }
-    let held = min(validationRows, count / 10)
+    let order = generator.shuffled(Array(0..<count))
+    let held = heldRows(of: count)
+    if held == 0 { return (order, order) }
     return (Array(order[..<held]), Array(order[held...]))
+  }
+
+  /// How many rows are held out; of fewer than a hundred none.
+  static func heldRows(of count: Int) -> Int {
+    count < 100 ? 0 : min(validationRows, count / 10)
   }
 
   /// Trains to the end.
@@ -118,7 +123,7 @@ struct AdamTrainer {
     var generator = SeededGenerator(
       seed: seed, stream: UInt64(1 + state.iteration / batches))
     let first = state.iteration % batches * size
-    return Array(training.shuffled(using: &generator)[first..<first + size])
+    return Array(generator.shuffled(training)[first..<first + size])
   }
 
   private mutating func iterate() -> Double {

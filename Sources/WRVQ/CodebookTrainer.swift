@@ -72,10 +72,7 @@ public enum CodebookTrainer {
   }
 
   private static func check(_ configuration: TrainingConfiguration, dimensions: Int) throws {
-    try LevelSpecification.check(configuration.levels)
-    if case .product(let p)? = configuration.levels.last?.kind, p > dimensions + 3 {
-      throw TrainingError.pieceTooLarge(pieceDimensions: p, dimensions: dimensions)
-    }
+    try LevelSpecification.check(configuration.levels, dimensions: dimensions)
     guard (1...100).contains(configuration.iterations) else {
       throw TrainingError.iterations(configuration.iterations, expected: 1...100)
     }
@@ -141,7 +138,7 @@ public enum CodebookTrainer {
 
   // MARK: - Shape
 
-  private static func shape(
+  static func shape(
     _ configuration: TrainingConfiguration, dimensions: Int, scale: Float, block: Int
   ) -> wrvq_shape {
     var shape = wrvq_shape()

@@ -19,7 +19,7 @@ struct TrainingCheckpoint {
   init(
     path: String, _ rows: [Float], dimensions: Int, _ configuration: TrainingConfiguration
   ) throws {
-    try OutputFile.checkWritable(path: path)
+    try OutputFile.checkReplaceable(path: path)
     self.path = path
     self.dimensions = dimensions
     (levels, weightRule) = (configuration.levels, configuration.weightRule)

@@ -19,6 +19,11 @@ public struct TrainingConfiguration: Sendable {
   /// Threads to train with; the codebook does not depend on them.
   public var threads: Int
 
+  /// Rows of a sample of `count` that codewords are trained on: all but those held out.
+  public func trainingRows(of count: Int) -> Int {
+    adam == nil ? count : count - AdamTrainer.heldRows(of: count)
+  }
+
   public init(
     metric: Codebook.Metric, levels: [LevelSpecification],
     weightRule: Codebook.WeightRule = .projection, weightBits: Int = 16, iterations: Int = 10,

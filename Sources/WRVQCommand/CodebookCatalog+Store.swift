@@ -6,6 +6,23 @@ extension CodebookCatalog {
   /// A field of the catalog, and a message to the server, are shorter than 1 GiB.
   private static let maximumLevelBytes = 1_000_000_000
 
+  /// Throws if a level would be too large to be stored: to find out before the training.
+  static func checkSize(of levels: [LevelSpecification], dimensions: Int) throws {
+    for (number, level) in levels.enumerated() {
+      // A product level's pieces and transform are far smaller.
+      guard case .flat(let count) = level.kind else { continue }
+      try checkSize(ofLevel: number, bytes: 2 * count * dimensions)
+    }
+  }
+
+  private static func checkSize(ofLevel level: Int, bytes: Int) throws {
+    guard bytes <= maximumLevelBytes else {
+      throw CommandFailure(
+        "level \(level) takes \(bytes) bytes; the catalog holds at most \(maximumLevelBytes)",
+        hint: "Choose fewer codewords (--levels).")
+    }
+  }
+
   /// Adds a codebook with all its levels, or nothing.
   func store(_ codebook: Codebook, name: String, origin: CodebookOrigin) throws {
     try codebook.validate()
@@ -28,11 +45,10 @@ extension CodebookCatalog {
     try connection.query(
       """
       INSERT INTO \(codebooks) (name, version, dimensions, metric, sha256, loss, properties)
-      VALUES ($1::text, \(Self.formatVersion), $2::int4, $3::text,
-        pg_catalog.decode($4::text, 'hex'), $5::float8[],
-        pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-          'scale', $6::numeric, 'levels', $7::text, 'method', $8::text, 'sample', $9::int8,
-          'seed', $10::numeric, 'source', $11::text)))
+      VALUES ($1, \(Self.formatVersion), $2::pg_catalog.int4, $3, pg_catalog.decode($4, 'hex'),
+        $5::pg_catalog._float8, pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+          'scale', $6::pg_catalog.numeric, 'levels', $7, 'method', $8,
+          'sample', $9::pg_catalog.int8, 'seed', $10::pg_catalog.numeric, 'source', $11)))
       """,
       [
         .text(summary.name), .text("\(summary.dimensions)"), .text(summary.metric),
@@ -49,12 +65,9 @@ extension CodebookCatalog {
     let transform = level.transform.map {
       TransformBlocks(dense: $0, dimensions: summary.dimensions).values
     }
-    let bytes = 2 * (level.codewords.count + (transform?.count ?? 0))
-    guard bytes <= Self.maximumLevelBytes else {
-      throw CommandFailure(
-        "level \(described.level) takes \(bytes) bytes; "
-          + "the catalog holds at most \(Self.maximumLevelBytes)")
-    }
+    try Self.checkSize(
+      ofLevel: described.level,
+      bytes: 2 * (level.codewords.count + (transform?.count ?? 0)))
     let halves = { (values: [Float]?) in
       Connection.Parameter.bytes(values.map { [UInt8](Halves.littleEndian($0)) })
     }
@@ -63,8 +76,8 @@ extension CodebookCatalog {
       """
       INSERT INTO \(levels) (name, level, kind, weight, weight_bits, codeword_count, piece_count,
         piece_dimensions, codewords, transform_block_dimensions, transform, weights)
-      VALUES ($1::text, $2::int4, $3::text, $4::text, $5::int4, $6::int4, $7::int4, $8::int4,
-        $9::bytea, $10::int4, $11::bytea, $12::bytea)
+      VALUES ($1, $2::pg_catalog.int4, $3, $4, $5::pg_catalog.int4, $6::pg_catalog.int4,
+        $7::pg_catalog.int4, $8::pg_catalog.int4, $9, $10::pg_catalog.int4, $11, $12)
       """,
       [
         .text(summary.name), integer(described.level), .text(described.kind),

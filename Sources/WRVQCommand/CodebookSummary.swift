@@ -117,11 +117,7 @@ func lossText(_ loss: Double) -> String {
   String(format: "%.6g", loss)
 }
 
-/// Prints a value as JSON, one object or list, keys sorted.
-func printJSON(_ value: some Encodable) throws {
-  print(try jsonText(value))
-}
-
+/// A value as JSON, one object or list, keys sorted.
 func jsonText(_ value: some Encodable) throws -> String {
   let encoder = JSONEncoder()
   encoder.keyEncodingStrategy = .convertToSnakeCase

@@ -21,7 +21,8 @@ struct DecodeCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The file of vectors to write (.npy); replaced if it exists.", valueName: "file"))
+      "The file of vectors to write (.npy); replaced if it exists; - is standard output.",
+      valueName: "file"))
   var output: String
 
   @Option(help: "Add up only so many levels, from level 0. (default: all)")
@@ -54,8 +55,9 @@ struct DecodeCommand: ParsableCommand {
       }
       try writer.finish()
     }
-    print(
+    try report(
       "\(count) vectors of \(dimensions) dimensions decoded to \(output), "
-        + "by \(decoder.levelCount) of \(codebook.levels.count) levels")
+        + "by \(decoder.levelCount) of \(codebook.levels.count) levels",
+      besides: output, done: "\(output) is written")
   }
 }

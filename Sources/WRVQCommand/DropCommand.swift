@@ -35,6 +35,6 @@ struct DropCommand: ParsableCommand {
       }
       try catalog.drop(name)
     }
-    print("codebook \"\(name)\" dropped")
+    try report("codebook \"\(name)\" dropped", done: "Codebook \"\(name)\" is dropped")
   }
 }

@@ -20,7 +20,7 @@ struct EncodeCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The file of codes and weights to write (.safetensors); replaced if it exists.",
+      "The file of codes and weights to write (.safetensors); replaced if it exists; - is standard output.",
       valueName: "file"))
   var output: String
 
@@ -44,6 +44,7 @@ struct EncodeCommand: ParsableCommand {
     try codebook.validate()
     guard (1...256).contains(beam) else { throw ValidationError("--beam must be from 1 to 256") }
     try validateThreads(threads)
+    try validateOutput(output, json: json)
   }
 
   func run() throws {
@@ -57,11 +58,8 @@ struct EncodeCommand: ParsableCommand {
       try EncodedFile.write(encoded, codebook: codebook, path: output)
     }
     let summary = EncodingSummary(encoded, codebook, output: output)
-    if json {
-      try printJSON(summary)
-    } else {
-      print(summary.text)
-    }
+    try report(
+      json ? jsonText(summary) : summary.text, besides: output, done: "\(output) is written")
   }
 
   private func encode(

@@ -127,16 +127,12 @@ struct EvaluateCommand: ParsableCommand {
   }
 
   func run() throws {
-    let report = try report()
-    if work.json {
-      try printJSON(report)
-    } else {
-      print(report.text)
-    }
+    let evaluation = try evaluate()
+    try report(work.json ? jsonText(evaluation) : evaluation.text)
   }
 
   /// Does the work.
-  func report() throws -> EvaluationReport {
+  func evaluate() throws -> EvaluationReport {
     let codebook = try codebook?.read(connection)
     let progress = ProgressReporter()
     let metric = codebook?.metric ?? metric ?? .l2
@@ -144,6 +140,7 @@ struct EvaluateCommand: ParsableCommand {
     if let codebook, codebook.dimensions != vectors.dimensions {
       throw EncodingError.dimensions(vectors.dimensions, expected: codebook.dimensions)
     }
+    if codebook == nil { try checkSample(vectors, metric) }
     progress.report("finding the queries' true neighbours")
     let set = EvaluationSet(
       rows: vectors.test, queries: vectors.queries, dimensions: vectors.dimensions, metric: metric,
@@ -158,7 +155,7 @@ struct EvaluateCommand: ParsableCommand {
     if let codebook {
       report.comparisons = [try comparison.compare(codebook)]
     } else {
-      for levels in try levels.isEmpty ? [vectors.levels] : levels.map(LevelSpecification.parse) {
+      for levels in try allLevels(vectors) {
         for bits in weightBits.isEmpty ? [16] : weightBits {
           report.comparisons.append(
             try comparison.compare(
@@ -173,6 +170,22 @@ struct EvaluateCommand: ParsableCommand {
 }
 
 extension EvaluateCommand {
+  /// Finds out before the work whether there are rows enough for each of the levels.
+  private func checkSample(_ vectors: EvaluationVectors, _ metric: Codebook.Metric) throws {
+    for levels in try allLevels(vectors) {
+      try LevelSpecification.check(levels, dimensions: vectors.dimensions)
+      let rows = methods.map { method in
+        TrainingConfiguration(metric: metric, levels: levels, adam: method.adam)
+          .trainingRows(of: vectors.training.count / vectors.dimensions)
+      }
+      try SampleCheck(levels, rows: rows.min()!).run()
+    }
+  }
+
+  private func allLevels(_ vectors: EvaluationVectors) throws -> [[LevelSpecification]] {
+    try levels.isEmpty ? [vectors.levels] : levels.map(LevelSpecification.parse)
+  }
+
   private var methods: [QuantizerComparison.Method] {
     (method.isEmpty ? [.linear] : method).map { method in
       QuantizerComparison.Method(

@@ -11,7 +11,8 @@ struct ExportCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The file to write (.safetensors); replaced if it exists.", valueName: "file")
+      "The file to write (.safetensors); replaced if it exists; - is standard output.",
+      valueName: "file")
   )
   var output: String
 
@@ -27,6 +28,7 @@ struct ExportCommand: ParsableCommand {
     let catalog = try CodebookCatalog(on: connection.connect())
     let codebook = try catalog.codebook(named: name)
     try namingFile(output) { try CodebookFile.write(codebook, path: output) }
-    print("codebook \"\(name)\" written to \(output)")
+    try report(
+      "codebook \"\(name)\" written to \(output)", besides: output, done: "\(output) is written")
   }
 }

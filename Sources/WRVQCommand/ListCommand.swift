@@ -13,10 +13,10 @@ struct ListCommand: ParsableCommand {
 
   func run() throws {
     let summaries = try CodebookCatalog(on: connection.connect()).summaries()
-    if json {
-      try printJSON(summaries)
-      return
-    }
+    try report(json ? jsonText(summaries) : table(summaries))
+  }
+
+  private func table(_ summaries: [CodebookSummary]) -> String {
     var table = TextTable(
       header: ["name", "dimensions", "metric", "levels", "loss", "indexes", "created"])
     for summary in summaries {
@@ -26,6 +26,6 @@ struct ListCommand: ParsableCommand {
         summary.created ?? "",
       ])
     }
-    print(table)
+    return "\(table)"
   }
 }

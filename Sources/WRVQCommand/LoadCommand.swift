@@ -29,11 +29,9 @@ struct LoadCommand: ParsableCommand {
     let origin = CodebookOrigin(source: "file \(URL(fileURLWithPath: file).lastPathComponent)")
     try catalog.store(codebook, name: name, origin: origin)
     let summary = CodebookSummary(codebook, name: name, origin: origin)
-    if json {
-      try printJSON(summary)
-    } else {
-      print("codebook \"\(name)\" stored: \(summary.dimensions) dimensions, \(summary.levelsText)")
-    }
+    let text =
+      "codebook \"\(name)\" stored: \(summary.dimensions) dimensions, \(summary.levelsText)"
+    try report(json ? jsonText(summary) : text, done: "Codebook \"\(name)\" is stored")
   }
 }
 

@@ -30,11 +30,11 @@ final class ProgressReporter {
     if isTerminal {
       guard isNewStage || tenth == 10 || now - lastTime >= .milliseconds(100) else { return }
       // Back to the first column, and clear what the shorter line leaves.
-      write("\r\(stage)\(percent)\u{1b}[K")
+      tell("\r\(stage)\(percent)\u{1b}[K")
       hasOpenLine = true
     } else {
       guard isNewStage || tenth > lastTenth else { return }
-      write("\(stage)\(percent)\n")
+      tell("\(stage)\(percent)\n")
     }
     (lastStage, lastTenth, lastTime) = (stage, tenth, now)
   }
@@ -50,15 +50,11 @@ final class ProgressReporter {
 
   /// Clears the line, so that results or an error begin on a fresh one.
   func finish() {
-    if hasOpenLine { write("\r\u{1b}[K") }
+    if hasOpenLine { tell("\r\u{1b}[K") }
     hasOpenLine = false
   }
 
   deinit {
     finish()
-  }
-
-  private func write(_ text: String) {
-    FileHandle.standardError.write(Data(text.utf8))
   }
 }

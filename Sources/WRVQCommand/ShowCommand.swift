@@ -21,11 +21,7 @@ struct ShowCommand: ParsableCommand {
 
   func run() throws {
     let summary = try codebook.isFile ? summaryOfFile() : summaryInDatabase()
-    if json {
-      try printJSON(summary)
-    } else {
-      print(summary.text)
-    }
+    try report(json ? jsonText(summary) : summary.text)
   }
 
   private func summaryOfFile() throws -> CodebookSummary {

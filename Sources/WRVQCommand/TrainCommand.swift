@@ -29,7 +29,8 @@ struct TrainCommand: ParsableCommand {
   var name: String?
 
   @Option(
-    help: ArgumentHelp("Write the codebook to this file (.safetensors).", valueName: "file"))
+    help: ArgumentHelp(
+      "Write the codebook to this file (.safetensors); - is standard output.", valueName: "file"))
   var output: String?
 
   @Option(help: "The distance to preserve.")
@@ -86,8 +87,8 @@ struct TrainCommand: ParsableCommand {
 
   @Option(
     help: """
-      Train on this many vectors. (default: 50 for each codeword of level 0, but 10000 to \
-      200000, and at most 1 GiB)
+      Train on this many vectors: at least one a codeword, better 10. (default: 50 for each \
+      codeword of level 0, but 10000 to 200000, or 10 for each, and at most 1 GiB)
       """)
   var sample: Int?
 
@@ -113,6 +114,7 @@ struct TrainCommand: ParsableCommand {
       throw ValidationError("--weight-bits must be 16, 8, 4, 3 or 2")
     }
     try validateAdam()
+    try validateOutput(output, json: work.json)
     guard sample ?? 1 >= 1 else { throw ValidationError("--sample must be at least 1") }
   }
 
@@ -157,6 +159,11 @@ struct TrainCommand: ParsableCommand {
       metric: metric, levels: sample.levels,
       weightRule: weight == .norm ? .norm : .projection, weightBits: weightBits, adam: adam,
       seed: work.seed, threads: work.threadCount)
+    let usable = SampleCheck.usableRows(sample.values, dimensions: sample.dimensions, metric)
+    try SampleCheck(sample.levels, rows: configuration.trainingRows(of: usable)).run()
+    if name != nil {
+      try CodebookCatalog.checkSize(of: sample.levels, dimensions: sample.dimensions)
+    }
     let codebook = try train(sample, configuration, progress)
     progress.finish()
     // What cannot be read again must not be written.
@@ -165,11 +172,9 @@ struct TrainCommand: ParsableCommand {
       method: method.rawValue, sample: sample.count, seed: work.seed, source: sample.source)
     try deliver(codebook, origin)
     let summary = CodebookSummary(codebook, name: name, origin: origin)
-    if work.json {
-      try printJSON(summary)
-    } else {
-      print(summary.text)
-    }
+    try report(
+      work.json ? jsonText(summary) : summary.text, besides: output,
+      done: name.map { "Codebook \"\($0)\" is stored" } ?? "\(output!) is written")
   }
 
   private func train(

@@ -35,7 +35,7 @@ struct TrainingSample {
     ) {
       progress?.report("counting the rows of \(vectors.table)")
       let extent = try vectors.measure()
-      let levels = request.levels(rows: extent.rowCount, dimensions: extent.dimensions)
+      let levels = try request.levels(rows: extent.rowCount, dimensions: extent.dimensions)
       let count = request.count(of: levels, dimensions: extent.dimensions)
       let expected = min(count, extent.rowCount)
       let stage = "reading \(expected) of \(extent.rowCount) vectors"
@@ -53,7 +53,7 @@ struct TrainingSample {
     guard file.rowCount > 0 else { throw FileError.malformed(reason: "it has no vectors") }
     source = "file \(path.split(separator: "/").last ?? "")"
     dimensions = file.dimensions
-    levels = request.levels(rows: file.rowCount, dimensions: dimensions)
+    levels = try request.levels(rows: file.rowCount, dimensions: dimensions)
     var reservoir = Reservoir(
       capacity: request.count(of: levels, dimensions: dimensions), seed: request.seed)
     var rows: [Int] = []
@@ -78,8 +78,18 @@ struct TrainingSample {
 }
 
 extension TrainingSample.Request {
-  func levels(rows: Int, dimensions: Int) -> [LevelSpecification] {
-    levels ?? LevelSpecification.defaultLevels(rows: rows, dimensions: dimensions)
+  /// - Throws: `TrainingError`, if vectors cannot have the levels asked for.
+  func levels(rows: Int, dimensions: Int) throws -> [LevelSpecification] {
+    if let levels {
+      try LevelSpecification.check(levels, dimensions: dimensions)
+      return levels
+    }
+    var levels = LevelSpecification.defaultLevels(rows: rows, dimensions: dimensions)
+    // Of the longest vectors in the largest tables, fewer rows fit the sample than there would be
+    // lists.
+    let lists = min(levels[0].codewordCount, Self.mostRows(dimensions: dimensions))
+    levels[0] = LevelSpecification(.flat(lists))
+    return levels
   }
 
   /// 50 vectors for each list, enough for k-means; more of them cost time and gain little.
@@ -87,9 +97,12 @@ extension TrainingSample.Request {
     if let count { return count + extra }
     var lists = 1
     if case .flat(let count) = levels.first?.kind { lists = count }
-    let wanted = min(max(50 * lists, 10_000), 200_000)
-    return min(wanted, Self.maximumBytes / (4 * dimensions)) + extra
+    let wanted = min(max(50 * lists, 10_000), max(200_000, LevelSpecification.fewRows * lists))
+    return min(wanted, Self.mostRows(dimensions: dimensions)) + extra
   }
 
-  private static let maximumBytes = 1 << 30
+  /// Rows that fit 1 GiB.
+  private static func mostRows(dimensions: Int) -> Int {
+    (1 << 30) / (4 * dimensions)
+  }
 }

@@ -16,14 +16,26 @@ struct WRVQCommand: ParsableCommand {
     helpNames: .long)
 
   static func main() {
+    prepareStandardStreams()
     do {
       var command = try parseAsRoot()
       try command.run()
     } catch {
-      let diagnostic = Diagnostic(error)
-      let stream: FileHandle = diagnostic.isAnswer ? .standardOutput : .standardError
-      stream.write(Data("\(diagnostic.text)\n".utf8))
-      Foundation.exit(diagnostic.exitStatus)
+      Foundation.exit(end(with: Diagnostic(error)))
+    }
+  }
+
+  /// Tells how the process ends, and returns its exit status.
+  private static func end(with diagnostic: Diagnostic) -> Int32 {
+    guard diagnostic.isAnswer else {
+      tell("\(diagnostic.text)\n")
+      return diagnostic.exitStatus
+    }
+    do {
+      try report(diagnostic.text)
+      return diagnostic.exitStatus
+    } catch {
+      return end(with: Diagnostic(error))
     }
   }
 }

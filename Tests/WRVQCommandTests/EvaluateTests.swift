@@ -41,7 +41,7 @@ import WRVQ
     let report = try command(
       "--levels", "flat:4,flat:4", "--weight-bits", "4", "--beam", "2", "--refit", "--test-rows",
       "120", "--queries", path("queries.npy")
-    ).report()
+    ).evaluate()
     #expect(report.trainingRows == 80 && report.testRows == 120 && report.queries == 30)
     #expect(report.comparisons.map(\.weightBits) == [4])
     let names = ["RVQ", "PQ", "OPQ", "additive"]
@@ -105,7 +105,7 @@ import WRVQ
     try CodebookFile.write(codebook, path: path("book.safetensors"))
     let report = try command(
       "--codebook", path("book.safetensors"), "--test", path("queries.npy"), "--baseline", "none"
-    ).report()
+    ).evaluate()
     #expect(report.metric == "cosine" && report.trainingRows == 200)
     // The test rows are queries themselves, each without itself: too few to find 50 others.
     #expect(report.testRows == 30 && report.queries == 30)
@@ -127,7 +127,7 @@ import WRVQ
       "2",
       "--baseline", "none", "--metric", "ip", "--method", "adam", "--iterations", "2", "--method",
       "linear"
-    ).report()
+    ).evaluate()
     for comparison in report.comparisons {
       #expect(comparison.quantizers.map(\.quantizer) == ["WRVQ (T)", "WRVQ (L)"])
     }
@@ -161,7 +161,7 @@ import WRVQ
     func message(_ arguments: [String]) throws -> String? {
       let line = ["evaluate", "--input", path("in.npy")] + arguments
       let command = try #require(try WRVQCommand.parseAsRoot(line) as? EvaluateCommand)
-      let error = #expect(throws: (any Error).self) { try command.report() }
+      let error = #expect(throws: (any Error).self) { try command.evaluate() }
       return error.map { "\($0)" }
     }
     #expect(try message(["--test-rows", "200"]) == "200 rows are too few to hold out 200 of them")

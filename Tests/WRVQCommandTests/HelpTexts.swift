@@ -49,7 +49,8 @@ enum HelpTexts {
                               or halfvec.
       --input <file>          A file of vectors: .npy or .fvecs.
       --name <name>           Store the codebook in the database under this name.
-      --output <file>         Write the codebook to this file (.safetensors).
+      --output <file>         Write the codebook to this file (.safetensors); - is
+                              standard output.
       --metric <metric>       The distance to preserve. (values: l2, ip, cosine;
                               default: l2)
       --levels <levels>       The levels, for example flat:1024,flat:16,product:4:
@@ -74,9 +75,10 @@ enum HelpTexts {
       --weight-bits <weight-bits>
                               Bits of a stored weight: 16, 8, 4, 3 or 2. (default:
                               16)
-      --sample <sample>       Train on this many vectors. (default: 50 for each
-                              codeword of level 0, but 10000 to 200000, and at most
-                              1 GiB)
+      --sample <sample>       Train on this many vectors: at least one a codeword,
+                              better 10. (default: 50 for each codeword of level 0,
+                              but 10000 to 200000, or 10 for each, and at most 1
+                              GiB)
       --seed <seed>           Seed of all random choices. (default: 1)
       --threads <threads>     Threads. (default: as many as processors)
       --json                  Print JSON.
@@ -127,7 +129,7 @@ enum HelpTexts {
 
     OPTIONS:
       --output <file>         The file to write (.safetensors); replaced if it
-                              exists.
+                              exists; - is standard output.
       --version               Show the version.
       --help                  Show help information.
 
@@ -227,7 +229,8 @@ enum HelpTexts {
                               or ends in .safetensors.
       --input <file>          A file of vectors: .npy or .fvecs.
       --output <file>         The file of codes and weights to write
-                              (.safetensors); replaced if it exists.
+                              (.safetensors); replaced if it exists; - is standard
+                              output.
       --beam <beam>           Search with a beam of so many ways to code a vector:
                               less loss for more time, 1 to 256. (default: 1)
       --refit                 Fit all weights of a vector together once its codes
@@ -261,7 +264,7 @@ enum HelpTexts {
                               or ends in .safetensors.
       --input <file>          A file that "wrvq encode" wrote with this codebook.
       --output <file>         The file of vectors to write (.npy); replaced if it
-                              exists.
+                              exists; - is standard output.
       --levels <levels>       Add up only so many levels, from level 0. (default:
                               all)
       --threads <threads>     Threads. (default: as many as processors)

@@ -31,7 +31,9 @@ func diagnose(_ arguments: [String]) -> Diagnostic? {
     "train --input f.npy --name n --method sgd", "train --input f.npy --name n --weight-bits 5",
     "train --input f.npy --name n --iterations 5", "train --input f.npy --name n --beam 2",
     "train --input f.npy --name n --learning-rate 0.1", "train --input f.npy --name n --batch 9",
-    "train --input f.npy --name n --checkpoint c",
+    "train --input f.npy --name n --checkpoint c", "train --input f.npy --output - --json",
+    "encode --codebook c --input f.npy --output - --json",
+    "encode --codebook c --input f.npy --output /dev/stdout --json",
     "train --input f.npy --name n --method adam --iterations 0",
     "train --input f.npy --name n --method adam --learning-rate 0",
     "train --input f.npy --name n --method adam --learning-rate nan",
@@ -64,7 +66,7 @@ func diagnose(_ arguments: [String]) -> Diagnostic? {
 
   @Test(arguments: [
     "list", "list -h /tmp -p 5432,5433 -U me -d postgresql:///db --json", "load f --name n",
-    "export n --output f", "show n", "drop n --force",
+    "export n --output f", "export n --output -", "show n", "drop n --force",
     "train --table s.t --column c --name n --levels flat:8,flat:4,product:2 --weight norm",
     "train --input f.fvecs --output f --metric cosine --sample 10 --seed 7 --threads 2 --json",
     "train --input f.fvecs --output f --weight-bits 4",

@@ -153,8 +153,10 @@ import WRVQ
     #expect(throws: TrainingError.dimensions(16001, expected: 1...16000)) {
       try Self.train([1], 16001, configuration)
     }
-    #expect(throws: TrainingError.pieceTooLarge(pieceDimensions: 7, dimensions: 3)) {
-      try Self.train([1, 2, 3], 3, Self.configuration("flat:2,product:7"))
+    for pieces in [4, 7] {
+      #expect(throws: TrainingError.pieceTooLarge(pieceDimensions: pieces, dimensions: 3)) {
+        try Self.train([1, 2, 3], 3, Self.configuration("flat:2,product:\(pieces)"))
+      }
     }
   }
 
