@@ -4,7 +4,7 @@ import CLibPQ
 public final class Connection {
   /// A parameter of a query.
   public enum Parameter {
-    /// Sent as text; the server infers its type.
+    /// Sent as a `text`, whatever the search path, for the statement to cast.
     case text(String?)
     /// Sent as a `bytea` in binary.
     case bytes([UInt8]?)
@@ -19,7 +19,13 @@ public final class Connection {
   private let handle: OpaquePointer
   private var isCommitting = false
 
+  /// The schemas in which the user's settings let names be looked up.
+  private var userSearchPath = ""
+
   /// Connects, and waits until that succeeded or failed.
+  ///
+  /// From then on names are looked up in `pg_catalog` only: anybody may put functions, operators and
+  /// types into other schemas, which would run with our user's rights where they fit better.
   public init(_ parameters: ConnectionParameters) throws {
     let pairs = parameters.keywordsAndValues
     let handle = withCStrings(pairs.map(\.keyword)) { keywords in
@@ -34,6 +40,11 @@ public final class Connection {
     guard PQstatus(handle) == CONNECTION_OK else {
       throw PostgresError.connectionFailed(message: lastMessage)
     }
+    // The owner of a database may have set any path: this resolves under all of them.
+    userSearchPath = try query("SELECT pg_catalog.current_setting('search_path')")
+      .requiredText(row: 0, column: 0)
+    // Not named, the schema of temporary objects would come first.
+    try query("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)")
   }
 
   deinit {
@@ -62,7 +73,7 @@ public final class Connection {
           throw PostgresError.malformedResponse(message: "a zero byte in a text parameter")
         }
         values.append(text.map { Array($0.utf8) + [0] })
-        types.append(0)
+        types.append(textType)
         formats.append(0)
       case .bytes(let bytes):
         values.append(bytes)
@@ -78,11 +89,23 @@ public final class Connection {
     return QueryResult(owning: try check(result, PGRES_TUPLES_OK, PGRES_COMMAND_OK))
   }
 
-  /// Runs `body` between `BEGIN` and `COMMIT`; `ROLLBACK` if it throws.
+  /// Runs one statement that looks for a name of the user's, under the user's search path.
   ///
-  /// - Parameter characteristics: For example `ISOLATION LEVEL REPEATABLE READ READ ONLY`.
+  /// All other names in it have to say their schema, types and operators, too.
+  func queryAsUser(_ sql: String, _ parameters: [Parameter]) throws -> QueryResult {
+    try transaction {
+      try query("SELECT pg_catalog.set_config('search_path', $1, true)", [.text(userSearchPath)])
+      return try query(sql, parameters)
+    }
+  }
+
+  /// Runs `body` between `BEGIN` and `COMMIT`, or `ROLLBACK`; always `ROLLBACK` if it throws.
+  ///
+  /// - Parameters:
+  ///   - characteristics: For example `ISOLATION LEVEL REPEATABLE READ READ ONLY`.
+  ///   - undone: Whether nothing of it is to last.
   public func transaction<Value>(
-    _ characteristics: String = "", _ body: () throws -> Value
+    _ characteristics: String = "", undone: Bool = false, _ body: () throws -> Value
   ) throws -> Value {
     try query("BEGIN \(characteristics)")
     let value: Value
@@ -92,6 +115,10 @@ public final class Connection {
       // On a broken connection this fails too; the first error is the one to tell.
       _ = try? query("ROLLBACK")
       throw error
+    }
+    if undone {
+      try query("ROLLBACK")
+      return value
     }
     isCommitting = true
     defer { isCommitting = false }
@@ -191,6 +218,8 @@ public final class Connection {
 
 /// The type `bytea`; built-in types keep their number in all versions.
 private let byteaType: Oid = 17
+/// The type `text`.
+private let textType: Oid = 25
 
 /// libpq's messages run over several lines, explanations indented; the first says it.
 ///

@@ -15,16 +15,19 @@ public struct VectorColumn {
     public var dimensions: Int
   }
 
-  private let connection: Connection
-  /// The table's name, quoted and qualified where needed, as the server writes it.
+  let connection: Connection
+  /// The table's name as the user's search path wants it, quoted where needed.
   public let table: String
   /// The column's name, unquoted.
   public let column: String
-  private let quotedColumn: String
+  /// The names in SQL, under any search path.
+  let qualifiedTable: String
+  let quotedColumn: String
   private let format: VectorFormat
-  private let thinning: Thinning
-  /// An SQL expression that says which row it is; nil if rows have no name.
-  private let rowName: String?
+  let thinning: Thinning
+  /// An SQL expression that says which row it is; `NULL` if rows have no name.
+  let rowName: String
+  let reader: TableReader
 
   /// Finds the column.
   ///
@@ -37,42 +40,60 @@ public struct VectorColumn {
     self.column = column
     let relation = try Self.findTable(table, on: connection)
     self.table = relation.name
+    qualifiedTable = relation.qualifiedName
     switch relation.kind {
     case "r", "m":
-      (thinning, rowName) = (.tableSample, "'row ' || ctid::text")
+      (thinning, rowName) = (.tableSample, "pg_catalog.concat('row ', ctid)")
     case "p":
-      (thinning, rowName) = (.tableSample, "'row ' || ctid::text || ' of ' || tableoid::regclass")
+      thinning = .tableSample
+      rowName = "pg_catalog.concat('row ', ctid, ' of ', tableoid::pg_catalog.regclass)"
     case "v", "f":
-      (thinning, rowName) = (.random, nil)
+      (thinning, rowName) = (.random, "NULL")
     default:
       let kind = ["i": "an index", "I": "an index", "S": "a sequence", "c": "a composite type"]
       throw VectorColumnError.notATable(table, kind: kind[relation.kind] ?? "something else")
     }
+    let format: VectorFormat
     (quotedColumn, format) = try Self.findColumn(column, of: relation, on: connection)
+    reader = try TableReader(of: relation.oid, named: relation.name, on: connection)
+    // With the owner's rights the vectors are turned into this type before we see them.
+    self.format = reader.isOwner ? .realArray : format
   }
 
   private struct Relation {
     var oid: String
     var name: String
+    var qualifiedName: String
     var kind: String
   }
 
   private static func findTable(_ table: String, on connection: Connection) throws -> Relation {
-    let result: QueryResult
+    let found: QueryResult
     do {
-      result = try connection.query(
+      found = try connection.queryAsUser(
         """
-        SELECT c.oid, c.oid::regclass, c.relkind
-        FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1::text)::oid
+        SELECT pg_catalog.to_regclass($1)::pg_catalog.oid, \
+        pg_catalog.to_regclass($1)::pg_catalog.text
         """, [.text(table)])
     } catch let error as PostgresError where error.sqlState == "42602" {
       // Not even a name.
       throw VectorColumnError.noSuchTable(table)
     }
+    guard let oid = found.text(row: 0, column: 0) else {
+      throw VectorColumnError.noSuchTable(table)
+    }
+    let result = try connection.query(
+      """
+      SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind
+      FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+      WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.oid
+      """, [.text(oid)])
     guard result.rowCount == 1 else { throw VectorColumnError.noSuchTable(table) }
     return try Relation(
-      oid: result.requiredText(row: 0, column: 0), name: result.requiredText(row: 0, column: 1),
-      kind: result.requiredText(row: 0, column: 2))
+      oid: oid, name: found.requiredText(row: 0, column: 1),
+      qualifiedName: result.requiredText(row: 0, column: 0),
+      kind: result.requiredText(row: 0, column: 1))
   }
 
   /// The column's quoted name and its format, looking through domains.
@@ -84,18 +105,23 @@ public struct VectorColumn {
       WITH RECURSIVE base AS (
         SELECT a.attname, a.atttypid AS declared, a.atttypid AS type
         FROM pg_catalog.pg_attribute a
-        WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.oid
+          AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
         UNION ALL
         SELECT b.attname, b.declared, t.typbasetype
-        FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd')
-      SELECT b.attname, pg_catalog.quote_ident(b.attname::text), b.declared::regtype,
-        CASE WHEN b.type = 'real[]'::regtype THEN 'real[]'
-          WHEN e.extname = 'vector' THEN t.typname::text END
-      FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type
+        FROM base b JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.type
+        WHERE t.typtype OPERATOR(pg_catalog.=) 'd')
+      SELECT b.attname, pg_catalog.quote_ident(b.attname::pg_catalog.text),
+        pg_catalog.format_type(b.declared, NULL),
+        CASE WHEN b.type OPERATOR(pg_catalog.=) \(VectorFormat.realArrayType)::pg_catalog.oid
+          THEN 'real[]' WHEN e.extname OPERATOR(pg_catalog.=) 'vector'
+          THEN t.typname::pg_catalog.text END
+      FROM base b JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.type
         LEFT JOIN pg_catalog.pg_depend d
-          ON d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
-        LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
-      WHERE t.typtype <> 'd' ORDER BY b.attname
+          ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
+            AND d.objid OPERATOR(pg_catalog.=) t.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
+        LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+      WHERE t.typtype OPERATOR(pg_catalog.<>) 'd' ORDER BY b.attname
       """, [.text(relation.oid)])
     var vectorColumns: [String] = []
     for row in 0..<result.rowCount {
@@ -115,12 +141,12 @@ public struct VectorColumn {
   }
 
   /// Counts the vectors and their dimensions.
+  ///
+  /// - Precondition: Within `reading`.
   public func measure() throws -> Extent {
-    let count = try connection.query(
-      "SELECT pg_catalog.count(*) FROM \(table) WHERE \(quotedColumn) IS NOT NULL")
+    let count = try connection.query("SELECT \(reader.call(countFunction))")
     let first = try connection.query(
-      "SELECT \(quotedColumn) FROM \(table) WHERE \(quotedColumn) IS NOT NULL LIMIT 1",
-      format: .binary)
+      "SELECT * FROM \(reader.call(firstFunction)) AS first", format: .binary)
     guard first.rowCount == 1 else {
       throw VectorColumnError.noVectors(table: table, column: column)
     }
@@ -137,7 +163,7 @@ public struct VectorColumn {
   /// The same seed gives the same sample of the same rows in the same place.
   /// - Parameters:
   ///   - count: How many vectors, at least 1.
-  ///   - extent: What `measure()` returned in the same transaction.
+  ///   - extent: What `measure()` returned, within the same `reading`.
   ///   - progress: Called now and then with the number of rows received.
   /// - Returns: `min(count, rows) × dimensions` floats, row-major.
   public func sample(
@@ -150,13 +176,14 @@ public struct VectorColumn {
       try connection.query("SET LOCAL max_parallel_workers_per_gather = 0")
       try connection.query("SET LOCAL synchronize_seqscans = off")
       try connection.query(
-        "SELECT pg_catalog.setseed($1::float8)", [.text("\(generator.nextFraction())")])
+        "SELECT pg_catalog.setseed($1::pg_catalog.float8)", [.text("\(generator.nextFraction())")])
     }
     var reservoir = Reservoir(capacity: count, seed: generator.next())
     var sample: [Float] = []
     var vector: [Float] = []
-    let statement = sampleStatement(share: share, fraction: generator.nextFraction())
-    try connection.copyOut(statement) { fields in
+    let source = reader.call(sampleFunction, ["\(share)", "\(generator.nextFraction())"])
+    try connection.copyOut("COPY (SELECT * FROM \(source) AS sample) TO STDOUT (FORMAT binary)") {
+      fields in
       guard fields.count == 2, let value = fields[1] else {
         throw PostgresError.malformedResponse(message: "a row without a vector")
       }
@@ -203,23 +230,6 @@ public struct VectorColumn {
     guard count < rowCount else { return 1 }
     let wanted = Double(count)
     return min(1, (wanted + 5 * wanted.squareRoot() + 10) / Double(rowCount))
-  }
-
-  func sampleStatement(share: Double, fraction: Double) -> String {
-    var source = table
-    var condition = "\(quotedColumn) IS NOT NULL"
-    if share < 1 {
-      switch thinning {
-      case .tableSample:
-        source += " TABLESAMPLE BERNOULLI (\(share * 100)) REPEATABLE (\(fraction))"
-      case .random:
-        condition += " AND pg_catalog.random() < \(share)"
-      }
-    }
-    return """
-      COPY (SELECT \(rowName ?? "NULL"), \(quotedColumn) FROM \(source) WHERE \(condition)) \
-      TO STDOUT (FORMAT binary)
-      """
   }
 }
 

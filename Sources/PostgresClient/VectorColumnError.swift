@@ -7,6 +7,8 @@ public enum VectorColumnError: Error, Equatable {
   case noVectors(table: String, column: String)
   case notATable(String, kind: String)
   case notAVectorColumn(String, table: String, type: String)
+  /// A superuser would have to read it with the owner's rights, and cannot here.
+  case ownerCannotRead(table: String, owner: String)
 }
 
 extension VectorColumnError: CustomStringConvertible {
@@ -25,6 +27,9 @@ extension VectorColumnError: CustomStringConvertible {
     case .notAVectorColumn(let column, let table, let type):
       "column \"\(column)\" of table \(table) is of type \(type); "
         + "expected real[], vector or halfvec"
+    case .ownerCannotRead(let table, let owner):
+      "table \(table) belongs to role \(owner), with whose rights a superuser cannot read it "
+        + "on a read-only server"
     }
   }
 
@@ -39,6 +44,8 @@ extension VectorColumnError: CustomStringConvertible {
     case .noSuchTable:
       return "Names are read as in SQL: schema-qualify what is not on the search path, "
         + "and put mixed case in double quotes."
+    case .ownerCannotRead(_, let owner):
+      return "Connect as that role (-U \(owner)), or to the primary server."
     case .noVectors, .notATable, .notAVectorColumn:
       return nil
     }

@@ -9,6 +9,9 @@ enum VectorFormat: String, CaseIterable {
   /// pgvector's `halfvec`: likewise, with halves.
   case halfvec
 
+  /// The type `real[]`; built-in types keep their number in all versions.
+  static let realArrayType = 1021
+
   /// Why a value is not a vector that can be used.
   enum Defect: Error, Equatable {
     case empty

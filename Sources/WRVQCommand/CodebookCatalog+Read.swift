@@ -24,15 +24,19 @@ extension CodebookCatalog {
     return codebook.0
   }
 
+  private func property(_ key: String) -> String {
+    "properties OPERATOR(pg_catalog.->>) '\(key)'"
+  }
+
   private func readSummaries(named name: String?) throws -> [CodebookSummary] {
     let books = try connection.query(
       """
       SELECT name, version, dimensions, metric, pg_catalog.encode(sha256, 'hex'),
         pg_catalog.array_to_string(loss, ','),
         pg_catalog.to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-        properties->>'scale', properties->>'method', properties->>'sample', properties->>'seed',
-        properties->>'source'
-      FROM \(codebooks) WHERE name = $1::text OR $1::text IS NULL ORDER BY name
+        \(property("scale")), \(property("method")), \(property("sample")), \(property("seed")),
+        \(property("source"))
+      FROM \(codebooks) WHERE name OPERATOR(pg_catalog.=) $1 OR $1 IS NULL ORDER BY name
       """, [.text(name)])
     return try (0..<books.rowCount).map { row in
       let name = try books.requiredText(row: row, column: 0)
@@ -67,12 +71,15 @@ extension CodebookCatalog {
   ) throws -> [CodebookSummary.Level] {
     let rows = try connection.query(
       """
-      SELECT level, kind, codeword_count, NULLIF(piece_count, 0), NULLIF(piece_dimensions, 0),
-        weight, weight_bits, NULLIF(transform_block_dimensions, 0)
-      FROM \(levels) WHERE name = $1::text ORDER BY level
+      SELECT level, kind, codeword_count, piece_count, piece_dimensions, weight, weight_bits,
+        transform_block_dimensions
+      FROM \(levels) WHERE name OPERATOR(pg_catalog.=) $1 ORDER BY level
       """, [.text(name)])
     return try (0..<rows.rowCount).map { row in
-      let optional = { (column: Int) in rows.text(row: row, column: column).flatMap { Int($0) } }
+      // Zero says that there is none.
+      let optional = { (column: Int) in
+        rows.text(row: row, column: column).flatMap { Int($0) }.flatMap { $0 == 0 ? nil : $0 }
+      }
       let level = try rows.integer(row: row, column: 0)
       guard level == row else { throw damaged(name, "level \(row) is missing") }
       return CodebookSummary.Level(
@@ -90,8 +97,10 @@ extension CodebookCatalog {
       throw damaged(name, "its metric is \"\(summary.metric)\"")
     }
     let rows = try connection.query(
-      "SELECT codewords, transform, weights FROM \(levels) WHERE name = $1::text ORDER BY level",
-      [.text(name)], format: .binary)
+      """
+      SELECT codewords, transform, weights
+      FROM \(levels) WHERE name OPERATOR(pg_catalog.=) $1 ORDER BY level
+      """, [.text(name)], format: .binary)
     let codebook = Codebook(
       dimensions: summary.dimensions, metric: metric, scale: summary.scale,
       levels: try summary.levels.map { level in

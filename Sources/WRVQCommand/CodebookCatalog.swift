@@ -18,7 +18,7 @@ struct CodebookCatalog {
     self.connection = connection
     let result = try connection.query(
       """
-      SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'wrvq'),
+      SELECT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'wrvq'),
         pg_catalog.current_database()
       """)
     guard result.text(row: 0, column: 0) == "t" else {
@@ -31,19 +31,35 @@ struct CodebookCatalog {
 
   /// Throws unless `store` could add a codebook of this name: to find out before the work.
   func checkStorable(_ name: String) throws {
+    guard try !isStored(name) else { throw Self.nameTaken(name) }
+    try checkPrivilege("INSERT", to: "store")
+  }
+
+  /// Throws unless there is a codebook of this name that `drop` could remove, needed or not.
+  func checkRemovable(_ name: String) throws {
+    guard try isStored(name) else { throw Self.noSuchCodebook(name) }
+    try checkPrivilege("DELETE", to: "remove")
+  }
+
+  private func isStored(_ name: String) throws -> Bool {
+    let result = try connection.query(
+      "SELECT EXISTS (SELECT FROM \(codebooks) WHERE name OPERATOR(pg_catalog.=) $1)",
+      [.text(name)])
+    return result.text(row: 0, column: 0) == "t"
+  }
+
+  private func checkPrivilege(_ privilege: String, to purpose: String) throws {
     let result = try connection.query(
       """
-      SELECT EXISTS (SELECT FROM \(codebooks) WHERE name = $1::text),
-        pg_catalog.has_table_privilege($2::regclass, 'INSERT'),
+      SELECT pg_catalog.has_table_privilege($1, $2),
         pg_catalog.current_setting('transaction_read_only')
-      """, [.text(name), .text(codebooks)])
-    guard result.text(row: 0, column: 0) == "f" else { throw Self.nameTaken(name) }
-    guard result.text(row: 0, column: 1) == "t" else {
+      """, [.text(codebooks), .text(privilege)])
+    guard result.text(row: 0, column: 0) == "t" else {
       throw CommandFailure(
-        "permission denied to store a codebook",
+        "permission denied to \(purpose) a codebook",
         hint: "Codebooks are written by members of the role that owns extension wrvq.")
     }
-    guard result.text(row: 0, column: 2) == "off" else {
+    guard result.text(row: 0, column: 1) == "off" else {
       throw CommandFailure("the database is read-only", hint: "Connect to the primary server.")
     }
   }
@@ -52,9 +68,12 @@ struct CodebookCatalog {
   func indexes(using name: String) throws -> [String] {
     let result = try connection.query(
       """
-      SELECT c.oid::regclass::text
-      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam
-      WHERE a.amname = 'wrvq' AND ('codebook=' || $1::text) = ANY (c.reloptions)
+      SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+      FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_am a ON a.oid OPERATOR(pg_catalog.=) c.relam
+        JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+      WHERE a.amname OPERATOR(pg_catalog.=) 'wrvq'
+        AND pg_catalog.concat('codebook=', $1) OPERATOR(pg_catalog.=) ANY (c.reloptions)
       ORDER BY 1
       """, [.text(name)])
     return try (0..<result.rowCount).map { try result.requiredText(row: $0, column: 0) }
@@ -63,7 +82,8 @@ struct CodebookCatalog {
   /// Removes a codebook; an error if there is none of this name.
   func drop(_ name: String) throws {
     let result = try connection.query(
-      "DELETE FROM \(codebooks) WHERE name = $1::text RETURNING name", [.text(name)])
+      "DELETE FROM \(codebooks) WHERE name OPERATOR(pg_catalog.=) $1 RETURNING name",
+      [.text(name)])
     guard result.rowCount == 1 else { throw Self.noSuchCodebook(name) }
   }
 

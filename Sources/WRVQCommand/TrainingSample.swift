@@ -30,9 +30,7 @@ struct TrainingSample {
   ) throws {
     let vectors = try VectorColumn(of: table, named: column, on: connection)
     source = "table \(vectors.table), column \(column)"
-    (values, dimensions, levels) = try connection.transaction(
-      "ISOLATION LEVEL REPEATABLE READ READ ONLY"
-    ) {
+    (values, dimensions, levels) = try vectors.reading {
       progress?.report("counting the rows of \(vectors.table)")
       let extent = try vectors.measure()
       let levels = try request.levels(rows: extent.rowCount, dimensions: extent.dimensions)
