@@ -91,9 +91,11 @@ typedef struct WrvqMetaData
 	uint32		   image_crc;	/* CRC-32C of the codebook's image */
 	float		   temperature; /* of the lists' likelihoods (query_probes) */
 	uint64		   image_bytes;
-	double		   loss; /* mean squared residual of the rows at build, in scaled units */
-	double		   build_entries;
-	BlockNumber	   pending_head; /* InvalidBlockNumber: none */
+	double		   loss;			 /* mean squared residual of the rows at build, in scaled units */
+	double		   build_entries;	 /* that the build wrote; 0: rows came later */
+	double		   entries;			 /* in lists, when they were last counted: by a build, a training, VACUUM */
+	double		   measured_entries; /* there were as many when the curve was measured */
+	BlockNumber	   pending_head;	 /* InvalidBlockNumber: none */
 	BlockNumber	   pending_tail;
 	uint64		   pending_count; /* rows ever added to the chain */
 	uint32		   spill;		  /* lists a row is in: 1 or 2 */
@@ -482,6 +484,12 @@ extern void				WrvqEndCalibration(WrvqCalibration *calibration, Relation index, 
 /* ---------- wrvqtarget.c ---------- */
 
 extern const double wrvq_curve_recalls[WRVQ_CURVE_POINTS];
+
+/* candidates reranked at least: a LIMIT of 10 is served by one round */
+#define WRVQ_DEPTH_MIN 20
+
+/* more than any index has, and still some to multiply by */
+#define WRVQ_ALL_CANDIDATES (INT64_MAX / 64)
 
 extern void	  WrvqDescribeCurve(const WrvqMetaData *meta, struct StringInfoData *json);
 extern double WrvqExpectedProbes(const WrvqMetaData *meta);

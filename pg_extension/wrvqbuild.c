@@ -93,7 +93,7 @@ build_trained(BuildState *state)
 	encode_table(state);
 	write_index(state);
 	state->meta.is_trained = true;
-	state->meta.build_entries = state->rows * state->meta.spill;
+	state->meta.build_entries = state->meta.entries = state->rows * state->meta.spill;
 	state->meta.loss = state->rows > 0 ? state->loss / state->rows : 0;
 	WrvqEndCalibration(state->calibration, state->index, &state->meta);
 	WrvqWriteMeta(state->index, &state->meta);

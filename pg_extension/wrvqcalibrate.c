@@ -20,20 +20,36 @@
 /* of these, searches that tell what a temperature costs, and how deep to rerank */
 #define TRIAL_QUERIES 128
 
-/* candidates among which a search looks for the true neighbours */
-#define DEPTH_MAX 1024
+/* as many again three times if this share of their neighbours is so deep: then many of the misses will be there */
+#define DEEP_TRIALS		4
+#define DEEP_PLACE		256
+#define DEEP_NEIGHBOURS 0.02
 
-/* the point of the curve that temperatures are compared at, and the one whose lists are searched to find depths */
+/* candidates among which a search looks for the true neighbours at first, and how many times more if they are not there */
+#define DEPTH_FIRST	 1024
+#define DEPTH_GROWTH 16
+
+/* the point of the curve that temperatures are compared at */
 #define POINT_FOR_TEMPERATURE 6
-#define POINT_FOR_DEPTH		  8
+
+/* the points of the curve whose lists are searched to find depths: .8, .9, .95, .98, .995 */
+static const int depth_points[] = {2, 4, 6, 8, 10};
 
 /*
- * How the permitted misses are spent: the choice of lists has most, because a
- * list more costs more than a candidate more.  The rest is kept back: the rows
- * measured with are not the queries to come.
+ * The permitted misses that are spent on lists and on depth; the rest is kept
+ * back: the rows measured with are not the queries to come.
  */
-#define MISSES_FOR_LISTS 0.88
-#define MISSES_FOR_DEPTH 0.06
+#define MISSES_SPENT 0.94
+
+/*
+ * How much of that lists may get.  Where codes tell neighbours well apart from
+ * others, a list more costs more than a candidate more; where all rows are about
+ * as far away, it is the other way round.
+ */
+static const double misses_for_lists[] = {0.88, 0.8, 0.7, 0.55, 0.4, 0.25};
+
+/* entries that can be estimated in the time that a row takes to be reranked (wrvqcost.c, with the pages they are on) */
+#define ENTRIES_A_RERANKED_ROW 250
 
 /*
  * Temperatures to choose from.  Low ones give hard queries many more lists than
@@ -264,17 +280,11 @@ share_for(const Neighbours *all, int temperature, double recall)
 	return all->shares[temperature][Max(0, Min(all->count - 1, at))];
 }
 
-/* What is left of a recall for the lists, and for the depth. */
+/* What lists may miss at most at a point of the curve leaves this. */
 static double
-list_recall(double recall)
+list_recall(int point)
 {
-	return 1 - (1 - recall) * MISSES_FOR_LISTS;
-}
-
-static double
-depth_recall(double recall)
-{
-	return 1 - (1 - recall) * MISSES_FOR_DEPTH;
+	return 1 - (1 - wrvq_curve_recalls[point]) * misses_for_lists[0];
 }
 
 /* The i-th query of those that are tried out, of count. */
@@ -320,7 +330,7 @@ choose_temperature(Neighbours *all)
 		return 0;
 
 	for (int t = 0; t < lengthof(temperatures); t++)
-		shares[t] = share_for(all, t, list_recall(wrvq_curve_recalls[POINT_FOR_TEMPERATURE]));
+		shares[t] = share_for(all, t, list_recall(POINT_FOR_TEMPERATURE));
 	mean_probes(all, temperatures, shares, lengthof(temperatures), costs);
 	for (int t = 0; t < lengthof(temperatures); t++)
 	{
@@ -332,42 +342,181 @@ choose_temperature(Neighbours *all)
 	return chosen;
 }
 
-/* How many candidates to rerank for each recall: by searching the index, which has its pages by now. */
+/* Where a neighbour stands among all candidates of some lists, and the share that lists better than its own have. */
+typedef struct Place
+{
+	float place;
+	float share;
+} Place;
+
+/* Those of the lists of each of the depth points. */
+typedef struct Places
+{
+	Place *places[lengthof(depth_points)]; /* [counts[]] the deepest first */
+	int	   counts[lengthof(depth_points)];
+	int	   neighbours; /* those in other lists included */
+} Places;
+
+static int
+compare_places(const void *a, const void *b)
+{
+	float x = ((const Place *) a)->place, y = ((const Place *) b)->place;
+
+	return (x < y) - (x > y);
+}
+
+/*
+ * The places of a query's neighbours in lists that are visited, however far
+ * down; at least the limit for those in sub-lists that are left out.
+ */
+static int64
+find_places(WrvqSearch *search, int probes, const uint64 *rows, int count, int64 *found)
+{
+	int64 limit = Max(search->limit, DEPTH_FIRST), most = search->slots_max * WRVQ_BLOCK_ENTRIES + 1;
+
+	for (;; limit *= DEPTH_GROWTH)
+	{
+		int kept = 0;
+
+		limit = Min(limit, most);
+		WrvqSearchPlaces(search, probes, limit, rows, count, found);
+		for (int i = 0; i < count; i++)
+			kept += found[i] < limit;
+		CHECK_FOR_INTERRUPTS();
+		if (kept == count || limit == most)
+			return limit;
+	}
+}
+
+/* Searches for one query the lists of each depth point. */
 static void
-measure_depths(Neighbours *all, Relation index, WrvqMetaData *meta)
+add_query_places(Neighbours *all, int i, Relation index, const WrvqMetaData *meta, Places *places)
 {
 	WrvqCalibration *calibration = all->calibration;
-	int				 queries = Min(calibration->queries, TRIAL_QUERIES), count = 0;
-	float			*places = palloc(sizeof(float) * WRVQ_CALIBRATION_NEIGHBOURS * Max(1, queries));
-	MemoryContext	 context = AllocSetContextCreate(CurrentMemoryContext, "wrvq trial", ALLOCSET_DEFAULT_SIZES);
+	WrvqSearch		*search =
+		WrvqBeginSearch(index, meta, calibration->vectors + (Size) i * calibration->codebook->view.shape.dimensions);
+	uint32 lists[WRVQ_CALIBRATION_NEIGHBOURS];
+	float  shares[WRVQ_CALIBRATION_NEIGHBOURS];
 
-	for (int i = 0; i < queries; i++)
+	SWIFT(all->counts[i] =
+			  wrvq_kernel.calibration_neighbours(&calibration->codebook->view, calibration->queries, calibration->state,
+												 i, search->query, all->rows + i * WRVQ_CALIBRATION_NEIGHBOURS, lists));
+	SWIFT(wrvq_kernel.query_shares(search->query, meta->temperature, lists, all->counts[i], shares));
+	for (int p = 0; p < lengthof(depth_points); p++)
 	{
-		int			  at = trial_query(calibration, i, queries), probes;
-		MemoryContext caller = MemoryContextSwitchTo(context);
-		WrvqSearch	 *search =
-			WrvqBeginSearch(index, meta,
-							calibration->vectors + (Size) at * calibration->codebook->view.shape.dimensions);
-		int64 found[WRVQ_CALIBRATION_NEIGHBOURS];
+		float  share = meta->curve[depth_points[p]].share, visited_shares[WRVQ_CALIBRATION_NEIGHBOURS];
+		uint64 visited[WRVQ_CALIBRATION_NEIGHBOURS];
+		int64  found[WRVQ_CALIBRATION_NEIGHBOURS], limit;
+		int	   probes, count = 0;
 
-		SWIFT(probes = wrvq_kernel.query_probes(search->query, meta->temperature, meta->curve[POINT_FOR_DEPTH].share));
-		WrvqSearchPlaces(search, probes, DEPTH_MAX, all->rows + at * WRVQ_CALIBRATION_NEIGHBOURS, all->counts[at],
-						 found);
-		for (int j = 0; j < all->counts[at]; j++)
-			if (found[j] < DEPTH_MAX)
-				places[count++] = (float) found[j];
-		MemoryContextSwitchTo(caller);
-		MemoryContextReset(context);
+		SWIFT(probes = wrvq_kernel.query_probes(search->query, meta->temperature, share));
+		for (int j = 0; j < all->counts[i]; j++)
+		{
+			if (!(shares[j] <= share))
+				continue;
+			visited_shares[count] = shares[j];
+			visited[count++] = all->rows[i * WRVQ_CALIBRATION_NEIGHBOURS + j];
+		}
+		limit = find_places(search, probes, visited, count, found);
+		for (int j = 0; j < count; j++)
+			if (found[j] < limit)
+				places->places[p][places->counts[p]++] = (Place){(float) found[j], visited_shares[j]};
 	}
-	qsort(places, count, sizeof(float), compare_floats);
+	places->neighbours += all->counts[i];
+}
+
+/* Are many neighbours far down? */
+static bool
+is_deep(const Places *places)
+{
+	int last = lengthof(depth_points) - 1, deep = 0;
+
+	for (int i = 0; i < places->counts[last]; i++)
+		deep += places->places[last][i].place >= DEEP_PLACE;
+	return deep > DEEP_NEIGHBOURS * places->neighbours;
+}
+
+/* How far down candidates must be reranked: by searching the index, which has its pages by now. */
+static Places *
+find_all_places(Neighbours *all, Relation index, const WrvqMetaData *meta)
+{
+	int			  queries = Min(all->calibration->queries, TRIAL_QUERIES * DEEP_TRIALS);
+	Places		 *places = palloc0(sizeof(Places));
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "wrvq trial", ALLOCSET_DEFAULT_SIZES);
+
+	for (int p = 0; p < lengthof(depth_points); p++)
+		places->places[p] = palloc(sizeof(Place) * WRVQ_CALIBRATION_NEIGHBOURS * Max(1, queries));
+	for (int trial = 0; trial < DEEP_TRIALS && (trial == 0 || is_deep(places)); trial++)
+		for (int i = trial; i < queries; i += DEEP_TRIALS)
+		{
+			MemoryContext caller = MemoryContextSwitchTo(context);
+
+			add_query_places(all, trial_query(all->calibration, i, queries), index, meta, places);
+			MemoryContextSwitchTo(caller);
+			MemoryContextReset(context);
+		}
+	for (int p = 0; p < lengthof(depth_points); p++)
+		qsort(places->places[p], places->counts[p], sizeof(Place), compare_places);
+	MemoryContextDelete(context);
+	return places;
+}
+
+/* The candidates to rerank where lists up to a share are visited, if so many of the neighbours there may lie deeper. */
+static uint32
+depth_for(const Places *places, const WrvqMetaData *meta, float share, double misses)
+{
+	int p = 0, deeper = (int) (misses * places->neighbours);
+
+	/* of more lists, which have more candidates, rather than fewer */
+	while (p < lengthof(depth_points) - 1 && meta->curve[depth_points[p]].share < share)
+		p++;
+	for (int i = 0; i < places->counts[p]; i++)
+		if (places->places[p][i].share <= share && deeper-- == 0)
+			return (uint32) places->places[p][i].place + 1;
+	return 1;
+}
+
+/* About how many lists find so many of the neighbours, by those of the points of the curve where lists may miss most. */
+static double
+lists_for(const double *lists, double recall)
+{
+	for (int i = 1; i < WRVQ_CURVE_POINTS; i++)
+	{
+		double from = list_recall(i - 1), to = list_recall(i);
+
+		if (recall <= to)
+			return lists[i - 1] + (lists[i] - lists[i - 1]) * Max(0, recall - from) / (to - from);
+	}
+	return lists[WRVQ_CURVE_POINTS - 1];
+}
+
+/* Divides each point's permitted misses between lists and depth so that a search costs least. */
+static void
+divide_misses(Neighbours *all, int temperature, const double *lists, const Places *places, WrvqMetaData *meta)
+{
+	double			   entries_a_list = meta->entries / meta->list_count;
+	const WrvqMetaData undivided = *meta;
+
 	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
 	{
-		int place = (int) ceil(depth_recall(wrvq_curve_recalls[i]) * count) - 1;
+		double permitted = 1 - wrvq_curve_recalls[i], best = INFINITY;
 
-		meta->curve[i].depth = count == 0 ? DEPTH_MAX : (uint32) places[Max(0, Min(count - 1, place))] + 1;
+		for (int j = 0; j < lengthof(misses_for_lists); j++)
+		{
+			double recall = 1 - permitted * misses_for_lists[j];
+			float  share = share_for(all, temperature, recall);
+			uint32 depth = depth_for(places, &undivided, share, permitted * (MISSES_SPENT - misses_for_lists[j]));
+			double cost = lists_for(lists, recall) * entries_a_list +
+						  (double) Max(depth, WRVQ_DEPTH_MIN) * ENTRIES_A_RERANKED_ROW;
+
+			if (!(cost < best))
+				continue;
+			best = cost;
+			meta->curve[i].share = share;
+			meta->curve[i].lists = (float) lists_for(lists, recall);
+			meta->curve[i].depth = depth;
+		}
 	}
-	MemoryContextDelete(context);
-	pfree(places);
 }
 
 /*
@@ -383,6 +532,7 @@ WrvqEndCalibration(WrvqCalibration *calibration, Relation index, WrvqMetaData *m
 	int			temperature;
 
 	meta->measured = 0;
+	meta->measured_entries = meta->entries;
 	temperature = choose_temperature(all);
 	all->count = 0;
 	for (int i = 0; i < calibration->queries; i++)
@@ -393,15 +543,10 @@ WrvqEndCalibration(WrvqCalibration *calibration, Relation index, WrvqMetaData *m
 	meta->temperature = temperatures[temperature];
 	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
 	{
-		shares[i] = share_for(all, temperature, list_recall(wrvq_curve_recalls[i]));
+		meta->curve[i].share = shares[i] = share_for(all, temperature, list_recall(i));
 		at_temperatures[i] = meta->temperature;
 	}
 	mean_probes(all, at_temperatures, shares, WRVQ_CURVE_POINTS, lists);
-	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
-	{
-		meta->curve[i].share = shares[i];
-		meta->curve[i].lists = (float) lists[i];
-	}
-	measure_depths(all, index, meta);
+	divide_misses(all, temperature, lists, find_all_places(all, index, meta), meta);
 	meta->measured = calibration->queries;
 }

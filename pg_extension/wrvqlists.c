@@ -46,7 +46,7 @@ pages_expected(const WrvqSearch *search)
 	const WrvqMetaData *meta = search->meta;
 	double				page_entries = (double) search->codebook->slots_per_page * WRVQ_BLOCK_ENTRIES;
 
-	return (BlockNumber) ceil(READ_AHEAD_MEANS * (double) meta->build_entries / (meta->list_count * page_entries));
+	return (BlockNumber) ceil(READ_AHEAD_MEANS * meta->entries / (meta->list_count * page_entries));
 }
 
 /* Those of this list: up to its last one, unless inserts or VACUUM have put that elsewhere. */
@@ -277,7 +277,7 @@ choose_sublists(WrvqSearch *search, const uint32 *lists, int count, int *bytes_p
 	*bytes_per_list = (sublists + 7) / 8;
 	/* wrvq.probes asks for whole lists; and a block that several sub-lists share is scanned for any of them */
 	if (sublists == 1 || wrvq_probes > 0 || count == 0 ||
-		search->meta->build_entries < (double) SUBLIST_ENTRIES_MIN * sublists * search->meta->list_count)
+		search->meta->entries < (double) SUBLIST_ENTRIES_MIN * sublists * search->meta->list_count)
 		return NULL;
 	scratch = palloc_extended(sizeof(uint64) * sublists * count, MCXT_ALLOC_HUGE);
 	chosen = palloc_extended((Size) *bytes_per_list * count, MCXT_ALLOC_HUGE);

@@ -32,6 +32,7 @@ measure(Relation heap, Relation index, WrvqMetaData *meta)
 	/* closes the scan */
 	WrvqRunPass(pass, table_beginscan_strat(heap, snapshot, 0, NULL, true, true), false);
 	UnregisterSnapshot(snapshot);
+	meta->entries = pass->rows * meta->spill;
 	WrvqEndCalibration(calibration, index, meta);
 	return meta->measured > 0;
 }
@@ -46,6 +47,8 @@ write_curve(Relation index, const WrvqMetaData *measured)
 
 	meta->temperature = measured->temperature;
 	meta->measured = measured->measured;
+	meta->entries = measured->entries;
+	meta->measured_entries = measured->measured_entries;
 	memcpy(meta->curve, measured->curve, sizeof(meta->curve));
 	GenericXLogFinish(xlog);
 	UnlockReleaseBuffer(buffer);

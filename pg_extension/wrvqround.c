@@ -82,7 +82,7 @@ widen_lists(WrvqScan *state, int lists)
 		state->rows = RANK_GROWTH * (state->returned + state->unseen_passed);
 	if (wrvq_probes == 0)
 		probes = Max(state->probes, WrvqProbes(&state->meta, state->search->query, state->rows));
-	probes = Max(probes, (double) state->rows * ENTRIES_A_ROW * lists / Max(state->meta.build_entries, 1));
+	probes = Max(probes, (double) state->rows * ENTRIES_A_ROW * lists / Max(state->meta.entries, lists));
 	/* what is left beyond two thirds of the lists is not worth a visit of its own */
 	return probes > lists * 2.0 / 3 ? lists : (int) probes;
 }
@@ -160,7 +160,7 @@ add_error(WrvqScan *state, double distance, float estimate)
 static int64
 roomy(const WrvqScan *state, int64 rows)
 {
-	return Min(rows * ROOM_GROWTH, Max(rows, rows_bound(state)));
+	return state->exhausted ? rows : Min(rows * ROOM_GROWTH, Max(rows, rows_bound(state)));
 }
 
 /* Makes room for so many reranked rows more. */

@@ -27,9 +27,6 @@ const double wrvq_curve_recalls[WRVQ_CURVE_POINTS] = {0.5,	0.7,  0.8,	0.85, 0.9,
 /* without a curve: candidates reranked at a target of .95 */
 #define DEPTH_AT_95 64
 
-/* a LIMIT of 10 is served by one round */
-#define DEPTH_MIN 20
-
 /*
  * misses at the limit up to which a later round returns rows, for each that a
  * target permits: nearer than that, and in rounds that reach farther than was
@@ -105,6 +102,13 @@ WrvqExpectedProbes(const WrvqMetaData *meta)
 	return lists;
 }
 
+/* Lists for each entry; an index that has never counted its entries has few, or they came with nobody looking. */
+static double
+entries_share(const WrvqMetaData *meta)
+{
+	return meta->list_count / Max(meta->entries, meta->list_count);
+}
+
 /* Lists to visit for so many neighbours of a query that has just begun. */
 int
 WrvqProbes(const WrvqMetaData *meta, const wrvq_query *query, int64 rows)
@@ -120,7 +124,7 @@ WrvqProbes(const WrvqMetaData *meta, const wrvq_query *query, int64 rows)
 	interpolate(meta, 1 - misses, &share, &lists, &depth);
 	SWIFT(probes = wrvq_kernel.query_probes(query, meta->temperature, (float) share));
 	/* lists that have no more entries than are to be reranked are no choice */
-	return Max(probes, (int) ceil(Max(depth, rows) * meta->list_count / Max(meta->build_entries, 1)));
+	return Max(probes, (int) Min(meta->list_count, ceil(Max(depth, rows) * entries_share(meta))));
 }
 
 /* Share of the sub-lists to visit in lists that are not among the very best. */
@@ -130,17 +134,19 @@ WrvqSublistShare(void)
 	return Max(SUBLIST_SHARE_MIN, 1 - SUBLIST_SHARE_PER_MISS * (1 - wrvq_target_recall));
 }
 
-/* Candidates to rerank for ten neighbours: the rarer a miss may be, the more. */
+/* Candidates to rerank for ten neighbours: the rarer a miss may be, the more; all if there may be none. */
 int64
 WrvqRerankDepth(const WrvqMetaData *meta)
 {
 	double share, lists, depth;
 
+	if (wrvq_target_recall >= 1)
+		return WRVQ_ALL_CANDIDATES;
 	if (meta->is_trained && meta->measured > 0)
 		interpolate(meta, wrvq_target_recall, &share, &lists, &depth);
 	else
 		depth = DEPTH_AT_95 * sqrt(0.05 / Max(1 - wrvq_target_recall, 0.0005));
-	return Max(DEPTH_MIN, (int64) ceil(depth));
+	return Max(WRVQ_DEPTH_MIN, (int64) ceil(depth));
 }
 
 /*
@@ -167,9 +173,11 @@ WrvqDescribeCurve(const WrvqMetaData *meta, StringInfo json)
 		appendStringInfoString(json, "null");
 		return;
 	}
-	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
+	for (int i = 0; i < WRVQ_CURVE_POINTS - 1; i++)
 		appendStringInfo(json, "%s{\"recall\": %g, \"lists\": %.0f, \"rerank\": %u}", i == 0 ? "[" : ", ",
 						 wrvq_curve_recalls[i], Max(Min(meta->curve[i].lists, meta->list_count), 0),
-						 Max(DEPTH_MIN, meta->curve[i].depth));
-	appendStringInfoChar(json, ']');
+						 Max(WRVQ_DEPTH_MIN, meta->curve[i].depth));
+	/* what the last point was measured to take bounds targets up to 1, but 1 itself means all */
+	appendStringInfo(json, ", {\"recall\": 1, \"lists\": %u, \"rerank\": %.0f}]", meta->list_count,
+					 Max(meta->entries, 0) / meta->spill);
 }

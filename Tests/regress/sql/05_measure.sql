@@ -58,7 +58,7 @@ DELETE FROM item WHERE id > 20000;
 VACUUM item;
 SELECT wrvq_calibrate('item_embedding');
 SELECT jsonb_array_length(wrvq_index_info('item_embedding')->'calibration') AS points,
-	bool_and((p->>'lists')::float8 BETWEEN 1 AND 50) AS lists, bool_and((p->>'rerank')::int BETWEEN 1 AND 1024) AS rerank
+	bool_and((p->>'lists')::float8 BETWEEN 1 AND 50) AS lists, bool_and((p->>'rerank')::int BETWEEN 1 AND 13000) AS rerank
 	FROM jsonb_array_elements(wrvq_index_info('item_embedding')->'calibration') p;
 SELECT wrvq_recall('item_embedding', 10, 500) >= 0.9 AS calibrated;
 SELECT wrvq_check('item_embedding');
