@@ -427,6 +427,10 @@ typedef struct WrvqSample
 
 extern WrvqSample *WrvqSampleTable(Relation heap, Relation index, IndexInfo *info, int64 wanted);
 
+/* ---------- wrvqqueries.c ---------- */
+
+extern WrvqSample *WrvqSampleQueries(Relation heap, Relation index, IndexInfo *info, Snapshot snapshot, int64 wanted);
+
 /* ---------- wrvqbuild.c ---------- */
 
 extern IndexBuildResult *wrvqbuild(Relation heap, Relation index, IndexInfo *info);

@@ -148,9 +148,9 @@ search_queries(Relation heap, Relation index, RecallState *state, Snapshot snaps
 	index_endscan(scan);
 }
 
-/* Draws the queries: rows of the table. */
+/* Draws the queries. */
 static void
-begin_recall(RecallState *state, Relation heap, Relation index, int queries)
+begin_recall(RecallState *state, Relation heap, Relation index, Snapshot snapshot, int queries)
 {
 	IndexInfo *info = BuildIndexInfo(index);
 	int64	   rows;
@@ -158,7 +158,7 @@ begin_recall(RecallState *state, Relation heap, Relation index, int queries)
 	/* reads with a snapshot, as rows may be in progress */
 	info->ii_Concurrent = true;
 	state->support = WrvqIndexSupport(index);
-	state->queries = WrvqSampleTable(heap, index, info, queries);
+	state->queries = WrvqSampleQueries(heap, index, info, snapshot, queries);
 	rows = state->queries->rows;
 	state->row_context = AllocSetContextCreate(CurrentMemoryContext, "wrvq recall row", ALLOCSET_DEFAULT_SIZES);
 	state->nearest = palloc_extended(sizeof(double) * state->k * Max(1, rows), MCXT_ALLOC_HUGE);
@@ -195,7 +195,7 @@ check_argument(const char *name, int value, int most)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is %d, expected 1 to %d", name, value, most)));
 }
 
-/* Measures with rows of the index's table, drawn at random, each searched for without itself. */
+/* Measures with rows of the index's table, deleted ones among them, drawn at random, each searched for without itself. */
 static void
 measure_recall(RecallState *state, Oid oid, int k, int queries)
 {
@@ -210,8 +210,8 @@ measure_recall(RecallState *state, Oid oid, int k, int queries)
 	index = WrvqOpenIndex(oid, AccessShareLock, WRVQ_MAY_MEASURE, &heap);
 	WrvqBeginAsOwner(heap, index, &user);
 	begin_progress(heap, index);
-	begin_recall(state, heap, index, queries);
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	begin_recall(state, heap, index, snapshot, queries);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, WRVQ_PHASE_COMPARING);
 	find_truth(heap, index, state, snapshot);
 	search_queries(heap, index, state, snapshot);

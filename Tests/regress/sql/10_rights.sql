@@ -221,6 +221,18 @@ SELECT rights.answers('rights.plain_index');
 RESET ROLE;
 SELECT rights.answers('rights.plain_index');
 
+-- its rows are found by the index in order; a sphere is asked after the policy, as its errors tell of what they see
+SET enable_seqscan = off;
+SET ROLE wrvq_reader;
+EXPLAIN (COSTS OFF) SELECT id FROM rights.plain ORDER BY embedding <-> '{1,1,1,1,1,1,1,1}' LIMIT 5;
+SELECT count(*), bool_and(tenant = '1') AS own FROM (SELECT * FROM rights.plain ORDER BY embedding <-> '{1,1,1,1,1,1,1,1}' LIMIT 30) AS nearest;
+EXPLAIN (COSTS OFF) SELECT id FROM rights.plain WHERE embedding <<->> wrvq_sphere('{1,1,1,1,1,1,1,1}', 2) ORDER BY embedding <-> '{1,1,1,1,1,1,1,1}';
+RESET enable_seqscan;
+EXPLAIN (COSTS OFF) SELECT id FROM rights.plain WHERE embedding <<->> wrvq_sphere('{1,1,1,1,1,1,1,1}', 2);
+RESET ROLE;
+SELECT proname FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+	JOIN pg_extension e ON e.oid = d.refobjid WHERE extname = 'wrvq' AND proleakproof ORDER BY proname;
+
 DROP FUNCTION state_after;
 SET client_min_messages = error;
 DROP SCHEMA rights CASCADE;
