@@ -24,7 +24,7 @@ double wrvq_target_recall = 0.95;
 int	   wrvq_probes = 0;
 int	   wrvq_rerank = 0;
 int	   wrvq_max_scan_tuples = 50000;
-bool   wrvq_iterative_scan = true;
+int	   wrvq_iterative_scan = WRVQ_SCAN_STRICT;
 
 static relopt_kind wrvq_relopt_kind;
 
@@ -79,6 +79,19 @@ choose_kernels(void)
 #endif
 }
 
+/* The first name of a value is the one shown.  The others are those of a boolean setting, which this one once was. */
+static const struct config_enum_entry iterative_scans[] = {{"off", WRVQ_SCAN_OFF, false},
+														   {"strict_order", WRVQ_SCAN_STRICT, false},
+														   {"relaxed_order", WRVQ_SCAN_RELAXED, false},
+														   {"on", WRVQ_SCAN_STRICT, false},
+														   {"true", WRVQ_SCAN_STRICT, true},
+														   {"yes", WRVQ_SCAN_STRICT, true},
+														   {"1", WRVQ_SCAN_STRICT, true},
+														   {"false", WRVQ_SCAN_OFF, true},
+														   {"no", WRVQ_SCAN_OFF, true},
+														   {"0", WRVQ_SCAN_OFF, true},
+														   {NULL, 0, false}};
+
 static void
 define_settings(void)
 {
@@ -94,9 +107,10 @@ define_settings(void)
 	DefineCustomIntVariable("wrvq.max_scan_tuples", "Rows that one scan may rerank while it widens.",
 							"0 means no limit.", &wrvq_max_scan_tuples, 50000, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL,
 							NULL);
-	DefineCustomBoolVariable("wrvq.iterative_scan",
-							 "Widens a scan while more rows are wanted, so that filters do not return short.", NULL,
-							 &wrvq_iterative_scan, true, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("wrvq.iterative_scan",
+							 "Widens a scan while more rows are wanted, so that filters do not return short.",
+							 "relaxed_order returns rows that are found late, strict_order drops them.",
+							 &wrvq_iterative_scan, WRVQ_SCAN_STRICT, iterative_scans, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("wrvq");
 }
 
@@ -148,6 +162,7 @@ _PG_init(void)
 	define_settings();
 	define_options();
 	WrvqWatchOptions();
+	WrvqWatchExecutor();
 }
 
 static bytea *

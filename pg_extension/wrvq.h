@@ -227,11 +227,19 @@ extern volatile sig_atomic_t wrvq_in_swift;
 		wrvq_in_swift = 0; \
 	} while (0)
 
+/* wrvq.iterative_scan: what a scan does when more rows are wanted, and with a row that is found after a farther one was returned */
+typedef enum WrvqIterativeScan
+{
+	WRVQ_SCAN_OFF,	  /* ends */
+	WRVQ_SCAN_STRICT, /* goes on, drops it */
+	WRVQ_SCAN_RELAXED /* goes on, returns it at once */
+} WrvqIterativeScan;
+
 extern double wrvq_target_recall;
 extern int	  wrvq_probes;
 extern int	  wrvq_rerank;
 extern int	  wrvq_max_scan_tuples;
-extern bool	  wrvq_iterative_scan;
+extern int	  wrvq_iterative_scan; /* a WrvqIterativeScan */
 
 extern const char *WrvqCodebookOption(Relation index);
 
@@ -596,6 +604,10 @@ extern IndexScanDesc wrvqbeginscan(Relation index, int nkeys, int norderbys);
 extern void			 wrvqrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);
 extern bool			 wrvqgettuple(IndexScanDesc scan, ScanDirection direction);
 extern void			 wrvqendscan(IndexScanDesc scan);
+
+/* ---------- wrvqpassed.c ---------- */
+
+extern void WrvqWatchExecutor(void);
 
 /* ---------- wrvqlists.c ---------- */
 

@@ -97,6 +97,14 @@ rows_bound(const WrvqScan *state)
 	return wrvq_max_scan_tuples > 0 && state->range == NULL ? wrvq_max_scan_tuples : ROWS_UNBOUND;
 }
 
+/* Did wrvq.max_scan_tuples end the scan, while there was more to come? */
+bool
+WrvqIsBounded(const WrvqScan *state)
+{
+	return state->search != NULL && state->is_ordered && state->exhausted && wrvq_iterative_scan != WRVQ_SCAN_OFF &&
+		   rows_bound(state) != ROWS_UNBOUND && !(state->visited_all && !has_next(state));
+}
+
 /* Where the first round reaches; later ones multiply it. */
 static void
 plan_round(WrvqScan *state)
@@ -220,7 +228,11 @@ rerank_listed(IndexScanDesc scan, WrvqScan *state, const uint64 *rows, const flo
 		else if (WrvqIsNearer(distance, state->last_distance))
 		{
 			state->latecomers++;
-			continue;
+			if (WrvqIsNearer(distance, state->floor))
+			{
+				state->dropped++;
+				continue;
+			}
 		}
 		WrvqAddResult(&state->results, distance, rows[i]);
 	}
@@ -404,6 +416,9 @@ WrvqIsSupported(WrvqScan *state)
 	if (state->round < 0 || state->exhausted || !state->is_ordered ||
 		(state->rank_limit == INT64_MAX && !state->is_limited))
 		return has_result;
+	/* a latecomer is returned at once */
+	if (has_result && WrvqIsNearer(state->results.heap[0].distance, state->last_distance))
+		return true;
 	if (has_result && (state->is_limited || state->unseen.count > 0))
 		SWIFT(exact = wrvq_kernel.query_exact(state->search->query, state->results.heap[0].distance));
 	if (state->unseen.count > 0)
@@ -431,7 +446,7 @@ WrvqRunRound(IndexScanDesc scan, WrvqScan *state)
 		state->exhausted = true;
 	else
 		search_lists(scan, state);
-	if (!wrvq_iterative_scan && state->range == NULL)
+	if (wrvq_iterative_scan == WRVQ_SCAN_OFF && state->range == NULL)
 		state->exhausted = true;
 	support_results(state);
 	MemoryContextSwitchTo(caller);

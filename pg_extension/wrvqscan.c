@@ -31,6 +31,8 @@ wrvqrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int no
 		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
 	if (orderbys != NULL && scan->numberOfOrderBys > 0)
 		memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
+	if (state->round >= 0)
+		WrvqNoteScan(scan->indexRelation, state);
 	if (state->reranker != NULL)
 	{
 		WrvqEndRerank(state->reranker);
@@ -46,13 +48,7 @@ wrvqendscan(IndexScanDesc scan)
 	WrvqScan *state = scan->opaque;
 
 	if (state->round >= 0)
-		elog(DEBUG1,
-			 "wrvq scan of \"%s\": %d rounds, %d of %u lists, " INT64_FORMAT " entries, " INT64_FORMAT
-			 " rows reranked, " INT64_FORMAT " of them not visible, " INT64_FORMAT " latecomers dropped",
-			 RelationGetRelationName(scan->indexRelation), state->round + 1, state->probes,
-			 state->meta.is_trained ? state->meta.list_count : 0,
-			 state->search != NULL ? state->search->query->visited : 0, state->taken_count, state->unseen_count,
-			 state->latecomers);
+		WrvqNoteScan(scan->indexRelation, state);
 	if (state->reranker != NULL)
 		WrvqEndRerank(state->reranker);
 	MemoryContextDelete(state->context);
@@ -166,8 +162,9 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 	memset(&state->unseen, 0, sizeof(state->unseen));
 	state->unseen_count = state->unseen_passed = 0;
 	state->rank_limit = 0;
-	state->last_distance = -INFINITY;
-	state->returned = state->latecomers = state->errors = 0;
+	state->last_distance = state->floor = -INFINITY;
+	state->is_watched = wrvq_iterative_scan == WRVQ_SCAN_STRICT && WrvqIsWatched(scan);
+	state->returned = state->latecomers = state->dropped = state->errors = 0;
 	state->error_mean = state->error_squares = state->estimate_mean = 0;
 	state->inside = 0;
 	state->next_estimate = INFINITY;
@@ -176,6 +173,17 @@ start_scan(IndexScanDesc scan, WrvqScan *state)
 }
 
 /* ---------- rows ---------- */
+
+/* In strict order nothing nearer may follow; but if the plan's filter drops this row, it may: see wrvqpassed.c. */
+static void
+note_returned(WrvqScan *state, double distance)
+{
+	if (WrvqIsNearer(distance, state->last_distance) && wrvq_iterative_scan == WRVQ_SCAN_RELAXED)
+		return;
+	state->last_distance = distance;
+	if (wrvq_iterative_scan != WRVQ_SCAN_RELAXED && !state->is_watched)
+		state->floor = distance;
+}
 
 bool
 wrvqgettuple(IndexScanDesc scan, ScanDirection direction)
@@ -191,7 +199,10 @@ wrvqgettuple(IndexScanDesc scan, ScanDirection direction)
 	while (!WrvqIsSupported(state))
 	{
 		if (state->round >= 0 && state->exhausted)
+		{
+			WrvqTellBound(scan->indexRelation, state);
 			return false;
+		}
 		WrvqRunRound(scan, state);
 	}
 	if (state->range != NULL && !(state->results.heap[0].distance <= state->range->radius))
@@ -201,7 +212,7 @@ wrvqgettuple(IndexScanDesc scan, ScanDirection direction)
 	WrvqTidFromRow(result.row, &scan->xs_heaptid);
 	scan->xs_recheck = state->range != NULL && state->range->is_one_of_many;
 	if (state->is_ordered)
-		state->last_distance = result.distance;
+		note_returned(state, result.distance);
 	if (scan->numberOfOrderBys > 0)
 	{
 		scan->xs_recheckorderby = !state->is_ordered;

@@ -69,7 +69,10 @@ typedef struct WrvqScan
 	double		limit;		   /* an exact distance, as estimates are scaled */
 	double		last_distance; /* of the last returned row */
 	int64		returned;	   /* rows */
-	int64		latecomers;	   /* rows dropped because a farther one was returned */
+	double		floor;		   /* nearer rows may not be returned any more, for the order's sake */
+	bool		is_watched;	   /* the floor is where the last row was that its plan node let through */
+	int64		latecomers;	   /* rows found after a farther one was returned */
+	int64		dropped;	   /* of these */
 } WrvqScan;
 
 /* Is everything to be visited and compared? */
@@ -99,8 +102,26 @@ extern void		  WrvqReserveResults(ScanResults *results, int64 capacity);
 extern void		  WrvqAddResult(ScanResults *results, double distance, uint64 row);
 extern ScanResult WrvqRemoveResult(ScanResults *results);
 
+/* ---------- wrvqpassed.c ---------- */
+
+extern bool WrvqIsWatched(IndexScanDesc scan);
+
+/* The row returned last was let through. */
+static inline void
+WrvqRowPassed(WrvqScan *state)
+{
+	if (state->is_watched)
+		state->floor = state->last_distance;
+}
+
+/* ---------- wrvqlastscan.c ---------- */
+
+extern void WrvqNoteScan(Relation index, const WrvqScan *state);
+extern void WrvqTellBound(Relation index, const WrvqScan *state);
+
 /* ---------- wrvqround.c ---------- */
 
+extern bool WrvqIsBounded(const WrvqScan *state);
 extern bool WrvqIsSupported(WrvqScan *state);
 extern void WrvqRunRound(IndexScanDesc scan, WrvqScan *state);
 

@@ -397,6 +397,11 @@ CREATE FUNCTION wrvq_recall_statistics(index regclass, k int DEFAULT 10, queries
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION wrvq_recall_statistics(regclass, int, int) IS 'recall of an index with its 95 % confidence interval, and that of the worst tenth of the queries';
 
+CREATE FUNCTION wrvq_last_scan(OUT index regclass, OUT rounds int, OUT lists_visited int, OUT lists int, OUT entries bigint,
+		OUT reranked bigint, OUT not_visible bigint, OUT returned bigint, OUT latecomers bigint, OUT dropped bigint, OUT bounded boolean)
+	RETURNS record AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION wrvq_last_scan() IS 'what the last scan of a wrvq index in this session did';
+
 CREATE FUNCTION wrvq_calibrate(index regclass) RETURNS void
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION wrvq_calibrate(regclass) IS 'measures anew what wrvq.target_recall takes, as the build of the index did';
