@@ -409,3 +409,119 @@ COMMENT ON FUNCTION wrvq_calibrate(regclass) IS 'measures anew what wrvq.target_
 CREATE FUNCTION wrvq_check(index regclass) RETURNS void
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION wrvq_check(regclass) IS 'raises an error if an index is damaged or disagrees with its table';
+
+-- arithmetic of vectors, under the names that pgvector's types have it by, prefixed
+
+CREATE FUNCTION wrvq_vector_dims(real[]) RETURNS int
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_vector_dims(real[]) IS 'number of dimensions of a vector';
+
+CREATE FUNCTION wrvq_vector_norm(real[]) RETURNS float8
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_vector_norm(real[]) IS 'Euclidean length of a vector';
+
+CREATE FUNCTION wrvq_l2_normalize(real[]) RETURNS real[]
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_l2_normalize(real[]) IS 'vector of the same direction and length 1; a zero vector stays zero';
+
+CREATE FUNCTION wrvq_add(real[], real[]) RETURNS real[]
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_add(real[], real[]) IS 'sum of two vectors';
+
+CREATE FUNCTION wrvq_sub(real[], real[]) RETURNS real[]
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_sub(real[], real[]) IS 'difference of two vectors';
+
+CREATE FUNCTION wrvq_mul(real[], real[]) RETURNS real[]
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_mul(real[], real[]) IS 'products of the elements of two vectors';
+
+CREATE FUNCTION wrvq_sums_add(float8[], real[]) RETURNS float8[]
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_sums_add(float8[], real[]) IS 'transition function of wrvq_sum and wrvq_avg';
+
+CREATE FUNCTION wrvq_sums_combine(float8[], float8[]) RETURNS float8[]
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_sums_combine(float8[], float8[]) IS 'combine function of wrvq_sum and wrvq_avg';
+
+CREATE FUNCTION wrvq_sums_total(float8[]) RETURNS real[]
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_sums_total(float8[]) IS 'final function of wrvq_sum';
+
+CREATE FUNCTION wrvq_sums_mean(float8[]) RETURNS real[]
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION wrvq_sums_mean(float8[]) IS 'final function of wrvq_avg';
+
+CREATE AGGREGATE wrvq_sum(real[]) (
+	SFUNC = wrvq_sums_add, STYPE = float8[], INITCOND = '{}', COMBINEFUNC = wrvq_sums_combine, FINALFUNC = wrvq_sums_total,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE wrvq_sum(real[]) IS 'sum of vectors';
+
+CREATE AGGREGATE wrvq_avg(real[]) (
+	SFUNC = wrvq_sums_add, STYPE = float8[], INITCOND = '{}', COMBINEFUNC = wrvq_sums_combine, FINALFUNC = wrvq_sums_mean,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE wrvq_avg(real[]) IS 'mean of vectors';
+
+-- Other arrays of numbers on the right.  Clients send a list of numbers as double precision[], which is no real[] of its own
+-- accord.  Arrays that are (of integers, numeric) get operators, too: they would otherwise have two to choose from.  All are SQL,
+-- which the planner replaces by what it calls, so that the operators reach the index.
+--
+-- A parameter of a domain loses against one of the very type.  So the functions for double precision[] take a domain on the left:
+-- what is untyped, or a real[] of its own accord, stays a real[].
+CREATE DOMAIN wrvq.vector AS real[];
+COMMENT ON DOMAIN wrvq.vector IS 'a vector beside one of double precision[]';
+
+CREATE DOMAIN wrvq.radius AS float8;
+COMMENT ON DOMAIN wrvq.radius IS 'a radius beside a centre of double precision[]';
+
+CREATE DOMAIN wrvq.codebook_name AS text;
+COMMENT ON DOMAIN wrvq.codebook_name IS 'a codebook''s name beside a vector of double precision[]';
+
+DO $$
+DECLARE
+	other text;
+	name text;
+	symbol text;
+	what text;
+	left_type text;
+	loses text;
+BEGIN
+	FOREACH other IN ARRAY ARRAY['float8[]', 'numeric[]', 'int2[]', 'int4[]', 'int8[]'] LOOP
+		loses := CASE other WHEN 'float8[]' THEN 'wrvq.vector' ELSE 'real[]' END;
+		FOR name, symbol, what IN VALUES ('l2_distance', '<->', 'Euclidean distance'),
+			('negative_inner_product', '<#>', 'negative inner product'), ('cosine_distance', '<=>', 'cosine distance')
+		LOOP
+			FOREACH left_type IN ARRAY ARRAY['real[]', 'wrvq_code'] LOOP
+				EXECUTE format('CREATE FUNCTION wrvq.%1$s(%2$s, %3$s) RETURNS float8
+					LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN $1 OPERATOR(@extschema@.%4$s) $2::real[]',
+					name, left_type, other, symbol);
+				EXECUTE format('COMMENT ON FUNCTION wrvq.%s(%s, %s) IS %L', name, left_type, other, what);
+				EXECUTE format('CREATE OPERATOR %s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = wrvq.%s)', symbol, left_type, other, name);
+				EXECUTE format('COMMENT ON OPERATOR %s (%s, %s) IS %L', symbol, left_type, other, what);
+			END LOOP;
+			FOREACH left_type IN ARRAY ARRAY[loses, 'wrvq_code'] LOOP
+				EXECUTE format('CREATE FUNCTION wrvq_%1$s(%2$s, %3$s) RETURNS float8
+					LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN @extschema@.wrvq_%1$s($1::%4$s, $2::real[])',
+					name, left_type, other, CASE left_type WHEN 'wrvq_code' THEN 'wrvq_code' ELSE 'real[]' END);
+				EXECUTE format('COMMENT ON FUNCTION wrvq_%s(%s, %s) IS %L', name, left_type, other, what);
+			END LOOP;
+		END LOOP;
+		FOR name, what IN VALUES ('wrvq_add', 'sum of two vectors'), ('wrvq_sub', 'difference of two vectors'),
+			('wrvq_mul', 'products of the elements of two vectors')
+		LOOP
+			EXECUTE format('CREATE FUNCTION %1$s(%2$s, %3$s) RETURNS real[]
+				LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN @extschema@.%1$s($1::real[], $2::real[])', name, loses, other);
+			EXECUTE format('COMMENT ON FUNCTION %s(%s, %s) IS %L', name, loses, other, what);
+		END LOOP;
+	END LOOP;
+END $$;
+
+CREATE FUNCTION wrvq_sphere(center float8[], radius wrvq.radius) RETURNS wrvq_sphere
+	LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN @extschema@.wrvq_sphere(center::real[], radius::float8);
+COMMENT ON FUNCTION wrvq_sphere(float8[], wrvq.radius) IS 'all vectors within a distance of a centre, which are inside';
+
+CREATE FUNCTION wrvq_encode(codebook wrvq.codebook_name, vector float8[]) RETURNS wrvq_code
+	LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE COST 100 RETURN @extschema@.wrvq_encode(codebook::text, vector::real[]);
+COMMENT ON FUNCTION wrvq_encode(wrvq.codebook_name, float8[]) IS 'codes and weights of a vector';

@@ -131,3 +131,58 @@ CREATE OPERATOR CLASS halfvec_cosine_ops
 	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
 	OPERATOR 2 <<=>> (halfvec, wrvq_sphere),
 	FUNCTION 1 wrvq_halfvec_cosine_support(internal);
+
+-- Arrays of numbers beside pgvector's types, on either side.  A vector is a real[] of its own accord, so these operators would
+-- otherwise be those of real[], which no index on the vector answers.  All are SQL, which the planner replaces by pgvector's own.
+DO $$
+DECLARE
+	-- pgvector may be in another schema
+	vector_schema text := (SELECT extnamespace::regnamespace FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'vector');
+	type text;
+	other text;
+	name text;
+	symbol text;
+	what text;
+	signature text;
+BEGIN
+	FOREACH type IN ARRAY ARRAY['vector', 'halfvec'] LOOP
+		FOREACH other IN ARRAY ARRAY['real[]', 'float8[]', 'numeric[]', 'int2[]', 'int4[]', 'int8[]'] LOOP
+			-- A real[] beside a halfvec is taken as double precision[]: an operator of its own would also fit a vector, which pgvector
+			-- compares with a halfvec by the operator of halfvec.
+			CONTINUE WHEN type = 'halfvec' AND other = 'real[]';
+			FOR name, symbol, what IN VALUES ('wrvq_l2_distance', '<->', 'Euclidean distance'),
+				('wrvq_negative_inner_product', '<#>', 'negative inner product'), ('wrvq_cosine_distance', '<=>', 'cosine distance')
+			LOOP
+				EXECUTE format('CREATE FUNCTION %1$s(%5$s.%2$s, %3$s) RETURNS float8
+					LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN $1 OPERATOR(%5$s.%4$s) $2::real[]::%5$s.%2$s',
+					name, type, other, symbol, vector_schema);
+				EXECUTE format('CREATE FUNCTION %1$s(%3$s, %5$s.%2$s) RETURNS float8
+					LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN $2 OPERATOR(%5$s.%4$s) $1::real[]::%5$s.%2$s',
+					name, type, other, symbol, vector_schema);
+				EXECUTE format('CREATE OPERATOR %1$s (LEFTARG = %5$s.%2$s, RIGHTARG = %3$s, FUNCTION = %4$s, COMMUTATOR = %1$s)',
+					symbol, type, other, name, vector_schema);
+				EXECUTE format('CREATE OPERATOR %1$s (LEFTARG = %3$s, RIGHTARG = %5$s.%2$s, FUNCTION = %4$s, COMMUTATOR = %1$s)',
+					symbol, type, other, name, vector_schema);
+				FOREACH signature IN ARRAY ARRAY[format('(%s.%s, %s)', vector_schema, type, other), format('(%s, %s.%s)', other, vector_schema, type)]
+				LOOP
+					EXECUTE format('COMMENT ON FUNCTION %s%s IS %L', name, signature, what);
+					EXECUTE format('COMMENT ON OPERATOR %s %s IS %L', symbol, signature, what);
+				END LOOP;
+			END LOOP;
+		END LOOP;
+	END LOOP;
+END $$;
+
+-- encoding: a halfvec is no real[] of its own accord, and a literal may be written as pgvector's types are
+
+CREATE FUNCTION wrvq_encode(codebook text, vector halfvec) RETURNS wrvq_code
+	LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE COST 100 RETURN wrvq_encode(codebook, vector::real[]);
+COMMENT ON FUNCTION wrvq_encode(text, halfvec) IS 'codes and weights of a vector';
+
+CREATE FUNCTION wrvq_encode(codebook text, vector vector) RETURNS wrvq_code
+	LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE COST 100 RETURN wrvq_encode(codebook, vector::real[]);
+COMMENT ON FUNCTION wrvq_encode(text, vector) IS 'codes and weights of a vector';
+
+CREATE FUNCTION wrvq_encode(codebook text, vector text) RETURNS wrvq_code
+	LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE COST 100 RETURN wrvq_encode(codebook, translate(vector, '[]', '{}')::real[]);
+COMMENT ON FUNCTION wrvq_encode(text, text) IS 'codes and weights of a vector, which is written as real[] or as pgvector''s types';

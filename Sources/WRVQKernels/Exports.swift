@@ -56,7 +56,13 @@ import CWRVQKernels
     query_exact: { queryExact($0, $1) },
     query_place: { Int64(queryPlace($0, $1)) },
     rows_sort: { Int64(rowsSort($0, Int($1))) },
-    rows_merge: { rowsMerge($0, Int($1), $2, Int($3)) })
+    rows_merge: { rowsMerge($0, Int($1), $2, Int($3)) },
+    add_scaled: { addScaled($0, $1, $2, $3, $4) },
+    multiply: { multiply($0, $1, $2, $3) },
+    add_to_sums: { addToSums($0, $1, $2) },
+    add_sums: { addSums($0, $1, $2) },
+    divide: { divide($0, $1, $2, $3) },
+    divide_sums: { divideSums($0, $1, $2, $3) })
 }
 
 #if WRVQ_V3

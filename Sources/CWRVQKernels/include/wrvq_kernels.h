@@ -431,6 +431,20 @@ typedef struct wrvq_kernels
 	int64_t		(*WRVQ_NONNULL rows_sort) (uint64_t *WRVQ_NONNULL rows, int64_t n);
 	/* taken[taken_count + n] := the union of two sorted, disjoint sets. */
 	void		(*WRVQ_NONNULL rows_merge) (uint64_t *WRVQ_NONNULL taken, int64_t taken_count, const uint64_t *WRVQ_NONNULL rows, int64_t n);
+	/* ---- arithmetic of SQL values, element by element, [n] each; out may be an input ---- */
+
+	/* out = a + factor * b */
+	void		(*WRVQ_NONNULL add_scaled) (const float *WRVQ_NONNULL a, const float *WRVQ_NONNULL b, float factor, float *WRVQ_NONNULL out, ptrdiff_t n);
+	/* out = a * b */
+	void		(*WRVQ_NONNULL multiply) (const float *WRVQ_NONNULL a, const float *WRVQ_NONNULL b, float *WRVQ_NONNULL out, ptrdiff_t n);
+	/* sums += a */
+	void		(*WRVQ_NONNULL add_to_sums) (double *WRVQ_NONNULL sums, const float *WRVQ_NONNULL a, ptrdiff_t n);
+	/* sums += others */
+	void		(*WRVQ_NONNULL add_sums) (double *WRVQ_NONNULL sums, const double *WRVQ_NONNULL others, ptrdiff_t n);
+	/* out = a / divisor, in double precision */
+	void		(*WRVQ_NONNULL divide) (const float *WRVQ_NONNULL a, double divisor, float *WRVQ_NONNULL out, ptrdiff_t n);
+	/* out = sums / divisor */
+	void		(*WRVQ_NONNULL divide_sums) (const double *WRVQ_NONNULL sums, double divisor, float *WRVQ_NONNULL out, ptrdiff_t n);
 } wrvq_kernels;
 
 /* Fixed arrays arrive in Swift as tuples, which cannot be indexed. */

@@ -11,8 +11,8 @@ SET enable_seqscan = off;
 -- pgvector's operator: a vector, an untyped literal or parameter, a cast
 EXPLAIN (COSTS OFF) SELECT id FROM item ORDER BY embedding <-> '[3,1,2]' LIMIT 1;
 EXPLAIN (COSTS OFF) SELECT id FROM item ORDER BY embedding <-> ARRAY[3,1,2]::real[]::vector LIMIT 1;
--- pgvector casts vector to real[] implicitly and real[] to vector only on assignment: a real[] operand makes the
--- operator that of real[], which this index does not have
+-- pgvector casts vector to real[] implicitly and real[] to vector only on assignment: without operators of its own for a
+-- vector and a real[], a real[] operand would make the operator that of real[], which this index does not have
 SELECT line FROM plan_of($$SELECT id FROM item ORDER BY embedding <-> '{3,1,2}'::real[] LIMIT 1$$) line WHERE line ~ 'Scan|Key|Order By';
 SELECT (embedding <-> '{3,1,2}'::real[]) = (embedding <-> '[3,1,2]') AS same_value FROM item WHERE id = 1;
 -- vector and halfvec together go on resolving as they did
