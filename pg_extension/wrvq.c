@@ -26,6 +26,9 @@ int	   wrvq_rerank = 0;
 int	   wrvq_max_scan_tuples = 50000;
 int	   wrvq_iterative_scan = WRVQ_SCAN_STRICT;
 
+/* read by the triggers of wrvq.wrvq_codebook */
+static bool allow_codebook_removal = false;
+
 static relopt_kind wrvq_relopt_kind;
 
 /* of what a scan takes at most */
@@ -111,6 +114,10 @@ define_settings(void)
 							 "Widens a scan while more rows are wanted, so that filters do not return short.",
 							 "relaxed_order returns rows that are found late, strict_order drops them.",
 							 &wrvq_iterative_scan, WRVQ_SCAN_STRICT, iterative_scans, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("wrvq.allow_codebook_removal",
+							 "Lets codebooks be deleted that indexes, expressions or columns of codes may need.",
+							 "Codes of a codebook that is gone cannot be read.", &allow_codebook_removal, false,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("wrvq");
 }
 

@@ -346,27 +346,49 @@ extern void *WrvqCache(WrvqCacheKind kind, uint64 id, void *value, MemoryContext
 
 /* ---------- wrvqcatalog.c ---------- */
 
-/* What a stored codebook looks like. */
+/* Values know their codebook by the beginning of its SHA-256, so many bytes. */
+#define WRVQ_IDENTITY_BYTES ((int) sizeof(uint64) - 1)
+
+/* What a level's bytes are. */
+typedef enum WrvqStoredPart
+{
+	WRVQ_STORED_CODEWORDS,
+	WRVQ_STORED_TRANSFORM,
+	WRVQ_STORED_WEIGHTS,
+	WRVQ_STORED_PARTS
+} WrvqStoredPart;
+
+/* A stored codebook as it was read. */
 typedef struct WrvqStoredCodebook
 {
 	const char		*name;
 	int				 dimensions;
-	int				 metric; /* wrvq_metric; -1: unknown */
+	int				 metric; /* wrvq_metric */
 	float			 scale;
-	int				 sha256_bytes; /* 32, unless somebody wrote the row by hand */
+	const char		*scale_text; /* in decimal, as stored */
 	uint8			 sha256[32];
 	int				 level_count;
 	wrvq_level_shape levels[WRVQ_LEVELS_MAX];
 	int32			 transform_blocks[WRVQ_LEVELS_MAX];
+	bytea			*parts[WRVQ_LEVELS_MAX][WRVQ_STORED_PARTS]; /* NULL: none */
 } WrvqStoredCodebook;
 
+extern void		   WrvqBeginReading(void);
+extern void		   WrvqEndReading(void);
 extern bool		   WrvqReadStored(const char *name, WrvqStoredCodebook *stored);
 extern bool		   WrvqReadStoredLevels(WrvqStoredCodebook *stored);
+extern bool		   WrvqReadStoredOf(uint64 identity, WrvqStoredCodebook *stored);
 extern float	  *WrvqStoredCodewords(const WrvqStoredCodebook *stored, int level);
 extern float	  *WrvqStoredTransform(const WrvqStoredCodebook *stored, int level);
 extern float	  *WrvqStoredWeights(const WrvqStoredCodebook *stored, int level);
 extern const char *WrvqMetricName(wrvq_metric metric);
+extern const char *WrvqWeightName(int weight_rule);
 extern void		   WrvqCannotUseCodebook(const char *name, const char *detail) __attribute__((noreturn));
+extern void		   WrvqReportAlike(const char *name, const char *other) __attribute__((noreturn));
+
+/* ---------- wrvqidentity.c ---------- */
+
+extern bool WrvqIsWhatItsHashSays(const WrvqStoredCodebook *stored);
 
 /* ---------- wrvqadopt.c ---------- */
 
@@ -380,6 +402,7 @@ extern void			 WrvqReportNoCodebook(Relation index, int elevel);
 typedef struct WrvqCoder
 {
 	uint64	   identity; /* the first 8 bytes of its values */
+	uint8	   sha256[32];
 	char	  *name;
 	wrvq_coder view;
 	Size	   scratch_bytes; /* to encode or decode a value */
@@ -388,7 +411,6 @@ typedef struct WrvqCoder
 extern const WrvqCoder *WrvqCoderNamed(const char *name);
 extern const WrvqCoder *WrvqCoderOf(uint64 identity);
 extern bool				WrvqHasCoder(uint64 identity);
-extern bool				WrvqReadStoredOf(uint64 identity, WrvqStoredCodebook *stored);
 extern void			   *WrvqAllocateAligned(MemoryContext context, Size bytes);
 
 /* ---------- wrvqcode.c ---------- */

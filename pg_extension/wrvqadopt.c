@@ -3,7 +3,6 @@
 
 #include <math.h>
 
-#include "executor/spi.h"
 
 /* lists of a codebook that an index of codes takes over: rows a list, and lists for each square root of the rows */
 #define ADOPTED_LIST_ROWS_MAX 4096
@@ -155,7 +154,7 @@ WrvqLoadCodebook(Relation index, int dimensions, uint8 *sha256)
 	WrvqCodebook	  *codebook = NULL;
 	wrvq_shape		   shape;
 
-	SPI_connect();
+	WrvqBeginReading();
 	if (WrvqReadStored(WrvqCodebookOption(index), &stored) && WrvqReadStoredLevels(&stored))
 	{
 		check_codebook(index, &stored, dimensions);
@@ -167,7 +166,7 @@ WrvqLoadCodebook(Relation index, int dimensions, uint8 *sha256)
 								  " product level; an entry may have 252 bytes.");
 		codebook = make_codebook(&stored, &shape, sha256, caller);
 	}
-	SPI_finish();
+	WrvqEndReading();
 	return codebook;
 }
 
@@ -203,7 +202,7 @@ WrvqAdoptCodebook(Relation index, uint64 identity, double rows, uint8 *sha256)
 
 	if (identity == 0 || (options != NULL && (options->lists > 0 || options->fuzzy_levels >= 0)))
 		return NULL;
-	SPI_connect();
+	WrvqBeginReading();
 	if (WrvqReadStoredOf(identity, &stored) && WrvqReadStoredLevels(&stored) && is_adoptable(index, &stored, rows))
 	{
 		take_shape(&stored, WrvqIndexSupport(index)->metric, &shape);
@@ -211,6 +210,6 @@ WrvqAdoptCodebook(Relation index, uint64 identity, double rows, uint8 *sha256)
 		if (is_valid(&shape))
 			codebook = make_codebook(&stored, &shape, sha256, caller);
 	}
-	SPI_finish();
+	WrvqEndReading();
 	return codebook;
 }

@@ -3,6 +3,7 @@
 
 #include "libpq/pqformat.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 
 #define IDENTITY_BYTES sizeof(uint64)
 /* the decoded length, and at least one code */
@@ -166,31 +167,70 @@ wrvq_code_send(PG_FUNCTION_ARGS)
 
 /* ---------- encoding and decoding ---------- */
 
-/* What a call site keeps from row to row. */
+/* codebooks whose names a call site meets in turn and keeps ready */
+#define ENCODE_STATES 4
+
+/* What a call site keeps of a codebook from row to row. */
 typedef struct EncodeState
 {
+	MemoryContext	 context; /* of all that belongs to it */
 	const WrvqCoder *coder;
 	char			*name; /* as asked for: the coder may be cached under another one */
 	void			*scratch;
 } EncodeState;
 
+/* The last one used is the first. */
+typedef struct EncodeSite
+{
+	EncodeState *states[ENCODE_STATES];
+} EncodeSite;
+
+static EncodeState *
+begin_encoding(MemoryContext parent, const text *name)
+{
+	/* a context of the caller's until it is whole, so that an error leaves nothing */
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "wrvq encode", ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	EncodeState	 *state = palloc(sizeof(EncodeState));
+
+	state->context = context;
+	state->name = text_to_cstring(name);
+	state->coder = WrvqCoderNamed(state->name);
+	state->scratch = WrvqAllocateAligned(context, state->coder->scratch_bytes);
+	MemoryContextSwitchTo(caller);
+	MemoryContextSetParent(context, parent);
+	return state;
+}
+
+static bool
+is_called(const EncodeState *state, const text *name)
+{
+	return strlen(state->name) == VARSIZE_ANY_EXHDR(name) &&
+		   memcmp(state->name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0;
+}
+
 static EncodeState *
 encode_state(FunctionCallInfo fcinfo, const text *name)
 {
-	EncodeState	 *state = fcinfo->flinfo->fn_extra;
-	MemoryContext caller;
+	EncodeSite	*site = fcinfo->flinfo->fn_extra;
+	EncodeState *state;
+	int			 place = 0;
 
-	if (state != NULL && strlen(state->name) == VARSIZE_ANY_EXHDR(name) &&
-		memcmp(state->name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0)
-		return state;
-	caller = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-	fcinfo->flinfo->fn_extra = NULL;
-	state = palloc(sizeof(EncodeState));
-	state->name = text_to_cstring(name);
-	state->coder = WrvqCoderNamed(state->name);
-	state->scratch = WrvqAllocateAligned(CurrentMemoryContext, state->coder->scratch_bytes);
-	MemoryContextSwitchTo(caller);
-	fcinfo->flinfo->fn_extra = state;
+	if (site == NULL)
+		site = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(EncodeSite));
+	while (place < ENCODE_STATES - 1 && site->states[place] != NULL && !is_called(site->states[place], name))
+		place++;
+	state = site->states[place];
+	if (state == NULL || !is_called(state, name))
+	{
+		EncodeState *begun = begin_encoding(fcinfo->flinfo->fn_mcxt, name);
+
+		if (state != NULL)
+			MemoryContextDelete(state->context);
+		state = begun;
+	}
+	memmove(site->states + 1, site->states, place * sizeof(EncodeState *));
+	site->states[0] = state;
 	return state;
 }
 

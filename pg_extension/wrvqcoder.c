@@ -7,12 +7,8 @@
  */
 #include "wrvq.h"
 
-#include "catalog/pg_type_d.h"
-#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-
-#define SHA256_BYTES (sizeof(uint64) - 1)
 
 /* Kernels want 64 bytes. */
 void *
@@ -27,7 +23,7 @@ identity_of(const uint8 *sha256)
 	uint8  bytes[sizeof(uint64)] = {WRVQ_CODE_FORMAT};
 	uint64 identity;
 
-	memcpy(bytes + 1, sha256, SHA256_BYTES);
+	memcpy(bytes + 1, sha256, WRVQ_IDENTITY_BYTES);
 	memcpy(&identity, bytes, sizeof(identity));
 	return identity;
 }
@@ -38,9 +34,6 @@ take_shape(const WrvqStoredCodebook *stored, wrvq_coder *coder)
 {
 	wrvq_status status;
 
-	if (stored->sha256_bytes != sizeof(stored->sha256))
-		WrvqCannotUseCodebook(stored->name,
-							  psprintf("Its SHA-256 has %d bytes where 32 were expected.", stored->sha256_bytes));
 	coder->dimensions = stored->dimensions;
 	coder->metric = stored->metric;
 	coder->scale = stored->scale;
@@ -64,6 +57,7 @@ make_coder(const WrvqStoredCodebook *stored, MemoryContext context)
 
 	take_shape(stored, &coder->view);
 	coder->identity = identity_of(stored->sha256);
+	memcpy(coder->sha256, stored->sha256, sizeof(coder->sha256));
 	coder->name = MemoryContextStrdup(context, stored->name);
 	SWIFT(bytes = wrvq_code_kernel.coder_bytes(&coder->view));
 	SWIFT(wrvq_code_kernel.coder_bind(&coder->view, WrvqAllocateAligned(context, bytes)));
@@ -80,28 +74,30 @@ make_coder(const WrvqStoredCodebook *stored, MemoryContext context)
 	return coder;
 }
 
-/*
- * The coder of a codebook whose row was read, from the cache if it is there, and
- * the end of SPI; NULL if its levels are missing.
- */
+/* Caches the coder of a codebook that was read. */
 static const WrvqCoder *
-finish_reading(WrvqStoredCodebook *stored, MemoryContext caller)
+cache_coder(const WrvqStoredCodebook *stored, MemoryContext caller)
 {
-	uint64		  identity = identity_of(stored->sha256);
-	MemoryContext spi = MemoryContextSwitchTo(caller), context;
-	WrvqCoder	 *coder = WrvqFindCached(WRVQ_CACHED_CODER, identity);
+	/* a context of the caller's until it is whole, so that an error leaves nothing */
+	MemoryContext context = AllocSetContextCreate(caller, "wrvq coder", ALLOCSET_DEFAULT_SIZES);
+	WrvqCoder	 *coder = make_coder(stored, context);
+	MemoryContext spi = MemoryContextSwitchTo(caller);
+
+	WrvqCache(WRVQ_CACHED_CODER, coder->identity, coder, context);
+	MemoryContextSwitchTo(spi);
+	return coder;
+}
+
+/* The coder that is cached under the identity of a codebook whose row was read. */
+static const WrvqCoder *
+find_coder(const WrvqStoredCodebook *stored, MemoryContext caller)
+{
+	MemoryContext	 spi = MemoryContextSwitchTo(caller);
+	const WrvqCoder *coder = WrvqFindCached(WRVQ_CACHED_CODER, identity_of(stored->sha256));
 
 	MemoryContextSwitchTo(spi);
-	if (coder == NULL && WrvqReadStoredLevels(stored))
-	{
-		/* a context of the caller's until it is whole, so that an error leaves nothing */
-		context = AllocSetContextCreate(caller, "wrvq coder", ALLOCSET_DEFAULT_SIZES);
-		coder = make_coder(stored, context);
-		MemoryContextSwitchTo(caller);
-		WrvqCache(WRVQ_CACHED_CODER, identity, coder, context);
-	}
-	SPI_finish();
-	MemoryContextSwitchTo(caller);
+	if (coder != NULL && memcmp(coder->sha256, stored->sha256, sizeof(stored->sha256)) != 0)
+		WrvqReportAlike(stored->name, coder->name);
 	return coder;
 }
 
@@ -113,9 +109,14 @@ WrvqCoderNamed(const char *name)
 	WrvqStoredCodebook stored;
 	const WrvqCoder	  *coder = NULL;
 
-	SPI_connect();
+	WrvqBeginReading();
 	if (WrvqReadStored(name, &stored))
-		coder = finish_reading(&stored, caller);
+	{
+		coder = find_coder(&stored, caller);
+		if (coder == NULL && WrvqReadStoredLevels(&stored))
+			coder = cache_coder(&stored, caller);
+	}
+	WrvqEndReading();
 	if (coder == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("codebook \"%s\" does not exist", name),
@@ -125,33 +126,6 @@ WrvqCoderNamed(const char *name)
 	return coder;
 }
 
-/* A codebook, by whatever name, whose SHA-256 begins like that; NULL if there is none. */
-static char *
-name_of(const uint8 *sha256)
-{
-	Oid	   types[1] = {BYTEAOID};
-	bytea *start = palloc(VARHDRSZ + SHA256_BYTES);
-	Datum  values[1] = {PointerGetDatum(start)};
-
-	SET_VARSIZE(start, VARHDRSZ + SHA256_BYTES);
-	memcpy(VARDATA(start), sha256, SHA256_BYTES);
-	if (SPI_execute_with_args("SELECT name FROM wrvq.wrvq_codebook"
-							  " WHERE pg_catalog.substr(sha256, 1, 7) OPERATOR(pg_catalog.=) $1"
-							  " ORDER BY name LIMIT 1",
-							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for a codebook");
-	return SPI_processed == 0 ? NULL : SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-}
-
-/* As WrvqReadStored(), by what values have of the codebook; between SPI_connect() and SPI_finish(). */
-bool
-WrvqReadStoredOf(uint64 identity, WrvqStoredCodebook *stored)
-{
-	char *name = name_of((const uint8 *) &identity + 1);
-
-	return name != NULL && WrvqReadStored(name, stored);
-}
-
 /* Is there the codebook of values of this identity? */
 bool
 WrvqHasCoder(uint64 identity)
@@ -159,18 +133,18 @@ WrvqHasCoder(uint64 identity)
 	WrvqStoredCodebook stored;
 	bool			   found;
 
-	SPI_connect();
-	found = WrvqReadStoredOf(identity, &stored) && WrvqReadStoredLevels(&stored);
-	SPI_finish();
+	WrvqBeginReading();
+	found = WrvqReadStoredOf(identity, &stored);
+	WrvqEndReading();
 	return found;
 }
 
 static void
 report_no_codebook(const uint8 *sha256)
 {
-	char digits[2 * SHA256_BYTES + 1] = {0};
+	char digits[2 * WRVQ_IDENTITY_BYTES + 1] = {0};
 
-	hex_encode((const char *) sha256, SHA256_BYTES, digits);
+	hex_encode((const char *) sha256, WRVQ_IDENTITY_BYTES, digits);
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("the codebook of this code does not exist"),
 					errdetail("Its SHA-256 begins with %s.", digits),
 					errhint("Load it with \"wrvq load\", under any name, or restore the tables wrvq.wrvq_codebook and "
@@ -187,9 +161,10 @@ WrvqCoderOf(uint64 identity)
 
 	if (coder != NULL)
 		return coder;
-	SPI_connect();
+	WrvqBeginReading();
 	if (WrvqReadStoredOf(identity, &stored))
-		coder = finish_reading(&stored, caller);
+		coder = cache_coder(&stored, caller);
+	WrvqEndReading();
 	if (coder == NULL)
 		report_no_codebook((const uint8 *) &identity + 1);
 	return coder;

@@ -138,7 +138,7 @@ CREATE TABLE wrvq.wrvq_codebook (
 	version int NOT NULL,
 	dimensions int NOT NULL CHECK (dimensions BETWEEN 1 AND 16000),
 	metric text NOT NULL CHECK (metric IN ('l2', 'ip', 'cosine')),
-	sha256 bytea NOT NULL,
+	sha256 bytea NOT NULL CHECK (octet_length(sha256) = 32),
 	loss float8[] NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT now(),
 	properties jsonb NOT NULL DEFAULT '{}'
@@ -172,6 +172,66 @@ ALTER TABLE wrvq.wrvq_codebook_level
 GRANT USAGE ON SCHEMA wrvq TO PUBLIC;
 GRANT SELECT ON wrvq.wrvq_codebook, wrvq.wrvq_codebook_level TO PUBLIC;
 
+-- what needs a codebook, as far as the catalogs know
+
+CREATE FUNCTION wrvq.wrvq_code_columns() RETURNS TABLE (classid oid, objid oid, objsubid int)
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	-- the type, and domains, arrays and composite types made of it
+	WITH RECURSIVE code_type (oid) AS (
+		SELECT d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_type t ON t.oid = d.objid
+		WHERE d.classid = 'pg_type'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+			AND e.extname = 'wrvq' AND t.typname = 'wrvq_code'
+		UNION
+		SELECT t.oid FROM code_type c, pg_type t
+		WHERE t.typelem = c.oid OR t.typbasetype = c.oid
+			OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.atttypid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+	)
+	SELECT 'pg_class'::regclass::oid, r.oid, a.attnum::int
+	FROM code_type c JOIN pg_attribute a ON a.atttypid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+		JOIN pg_class r ON r.oid = a.attrelid AND r.relkind IN ('r', 'm')
+$$;
+COMMENT ON FUNCTION wrvq.wrvq_code_columns() IS 'columns of tables and materialized views that may hold values of type wrvq_code';
+
+CREATE FUNCTION wrvq.wrvq_codebook_dependents(codebook text)
+	RETURNS TABLE (kind text, object text, classid oid, objid oid, objsubid int)
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+	WITH encoder AS (
+		SELECT p.oid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid JOIN pg_proc p ON p.oid = d.objid
+		WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+			AND e.extname = 'wrvq' AND p.proname = 'wrvq_encode'
+	), expression AS (
+		SELECT DISTINCT d.classid, d.objid, d.objsubid, CASE d.classid
+			WHEN 'pg_attrdef'::regclass THEN (SELECT pg_get_expr(x.adbin, x.adrelid) FROM pg_attrdef x WHERE x.oid = d.objid)
+			WHEN 'pg_constraint'::regclass THEN pg_get_constraintdef(d.objid)
+			WHEN 'pg_rewrite'::regclass THEN pg_get_ruledef(d.objid)
+			WHEN 'pg_trigger'::regclass THEN pg_get_triggerdef(d.objid)
+			WHEN 'pg_proc'::regclass THEN pg_get_function_sqlbody(d.objid)
+			WHEN 'pg_class'::regclass THEN coalesce(
+				(SELECT pg_get_expr(x.adbin, x.adrelid) FROM pg_attrdef x WHERE x.adrelid = d.objid AND x.adnum = d.objsubid),
+				(SELECT pg_get_indexdef(x.indexrelid) FROM pg_index x WHERE x.indexrelid = d.objid AND d.objsubid = 0))
+			END AS definition
+		FROM encoder JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = encoder.oid AND d.deptype IN ('n', 'a')
+	), dependent AS (
+		SELECT 'index' AS kind, 'pg_class'::regclass::oid AS classid, c.oid AS objid, 0 AS objsubid
+		FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'wrvq' AND 'codebook=' || codebook = ANY (c.reloptions)
+		UNION ALL
+		-- by its name, or by one that only comes with the rows
+		SELECT 'expression', x.classid, x.objid, x.objsubid FROM expression x
+		WHERE x.definition IS NULL OR x.definition ~ 'wrvq_encode\((?!'')'
+			OR strpos(x.definition, '''' || replace(codebook, '''', '''''') || '''::text') > 0
+		UNION ALL
+		-- codes know it by its contents, whatever it is called
+		SELECT 'column', c.classid, c.objid, c.objsubid FROM wrvq.wrvq_code_columns() c
+		WHERE NOT EXISTS (SELECT FROM wrvq.wrvq_codebook one JOIN wrvq.wrvq_codebook other ON other.sha256 = one.sha256 AND other.name <> one.name
+			WHERE one.name = codebook)
+	)
+	SELECT kind, pg_describe_object(classid, objid, objsubid), classid, objid, objsubid FROM dependent ORDER BY kind = 'column', 2
+$$;
+COMMENT ON FUNCTION wrvq.wrvq_codebook_dependents(text) IS
+	'indexes and expressions that name a codebook, and columns whose codes may be of it';
+
+-- codebooks never change, and go only if nothing needs them
+
 CREATE FUNCTION wrvq.wrvq_codebook_is_immutable() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RAISE EXCEPTION 'codebook "%" cannot be changed', OLD.name
@@ -180,21 +240,80 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION wrvq.wrvq_codebook_is_immutable() IS 'refuses updates of codebooks';
 
-CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq.wrvq_codebook
-	FOR EACH ROW EXECUTE FUNCTION wrvq.wrvq_codebook_is_immutable();
-CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq.wrvq_codebook_level
-	FOR EACH ROW EXECUTE FUNCTION wrvq.wrvq_codebook_is_immutable();
+CREATE FUNCTION wrvq.wrvq_codebook_is_distinct() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	other text := (SELECT c.name FROM wrvq.wrvq_codebook c
+		WHERE substr(c.sha256, 1, 7) = substr(NEW.sha256, 1, 7) AND c.sha256 <> NEW.sha256 LIMIT 1);
+BEGIN
+	IF other IS NOT NULL THEN
+		RAISE EXCEPTION 'codebooks "%" and "%" differ, but their SHA-256 begin alike', NEW.name, other
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				DETAIL = 'A code names its codebook by these 7 bytes.',
+				HINT = 'Train the new one with another seed.';
+	END IF;
+	RETURN NEW;
+END $$;
+COMMENT ON FUNCTION wrvq.wrvq_codebook_is_distinct() IS 'refuses codebooks that codes could not tell from another one';
+
+CREATE FUNCTION wrvq.wrvq_codebook_is_needed() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	codebook text;
+	objects text[];
+BEGIN
+	IF coalesce(nullif(current_setting('wrvq.allow_codebook_removal', true), '')::bool, false) THEN
+		RETURN OLD;
+	ELSIF TG_OP = 'TRUNCATE' THEN
+		-- all names at once, so that no other name for the same contents is left
+		SELECT c.name, array_agg(d.object ORDER BY d.object) INTO codebook, objects
+		FROM wrvq.wrvq_codebook c, LATERAL (SELECT n.object FROM wrvq.wrvq_codebook_dependents(c.name) n
+			UNION SELECT pg_describe_object(o.classid, o.objid, o.objsubid) FROM wrvq.wrvq_code_columns() o) d
+		GROUP BY c.name ORDER BY c.name LIMIT 1;
+	-- levels that are left over, or go with their codebook, nobody needs
+	ELSIF TG_TABLE_NAME = 'wrvq_codebook' OR EXISTS (SELECT FROM wrvq.wrvq_codebook c WHERE c.name = OLD.name) THEN
+		codebook := OLD.name;
+		SELECT array_agg(d.object) INTO objects FROM wrvq.wrvq_codebook_dependents(codebook) d;
+	END IF;
+	IF objects IS NOT NULL THEN
+		RAISE EXCEPTION 'codebook "%" cannot be removed because other objects may need it', codebook
+			USING ERRCODE = 'dependent_objects_still_exist',
+				DETAIL = array_to_string(objects[:10], E'\n') || CASE WHEN cardinality(objects) > 10 THEN format(E'\nand %s others', cardinality(objects) - 10) ELSE '' END,
+				HINT = '"wrvq drop" looks into the columns for codes that do. SET wrvq.allow_codebook_removal = on lets it go all the same, and its codes cannot be read then.';
+	END IF;
+	RETURN OLD;
+END $$;
+COMMENT ON FUNCTION wrvq.wrvq_codebook_is_needed() IS 'refuses to remove codebooks that other objects may need';
 
 -- not a foreign key: a parallel pg_restore may load the levels first
 CREATE FUNCTION wrvq.wrvq_codebook_delete_levels() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	DELETE FROM wrvq.wrvq_codebook_level WHERE name OPERATOR(pg_catalog.=) OLD.name;
+	DELETE FROM wrvq.wrvq_codebook_level WHERE name = OLD.name;
 	RETURN NULL;
 END $$;
 COMMENT ON FUNCTION wrvq.wrvq_codebook_delete_levels() IS 'deletes the levels of a deleted codebook';
 
+CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq.wrvq_codebook
+	FOR EACH ROW EXECUTE FUNCTION wrvq.wrvq_codebook_is_immutable();
+CREATE TRIGGER wrvq_codebook_is_immutable BEFORE UPDATE ON wrvq.wrvq_codebook_level
+	FOR EACH ROW EXECUTE FUNCTION wrvq.wrvq_codebook_is_immutable();
+CREATE TRIGGER wrvq_codebook_is_distinct BEFORE INSERT ON wrvq.wrvq_codebook
+	FOR EACH ROW EXECUTE FUNCTION wrvq.wrvq_codebook_is_distinct();
+CREATE TRIGGER wrvq_codebook_is_needed BEFORE DELETE ON wrvq.wrvq_codebook
+	FOR EACH ROW EXECUTE FUNCTION wrvq.wrvq_codebook_is_needed();
+CREATE TRIGGER wrvq_codebook_is_needed BEFORE DELETE ON wrvq.wrvq_codebook_level
+	FOR EACH ROW EXECUTE FUNCTION wrvq.wrvq_codebook_is_needed();
+CREATE TRIGGER wrvq_codebooks_are_needed BEFORE TRUNCATE ON wrvq.wrvq_codebook
+	FOR EACH STATEMENT EXECUTE FUNCTION wrvq.wrvq_codebook_is_needed();
+CREATE TRIGGER wrvq_codebooks_are_needed BEFORE TRUNCATE ON wrvq.wrvq_codebook_level
+	FOR EACH STATEMENT EXECUTE FUNCTION wrvq.wrvq_codebook_is_needed();
 CREATE TRIGGER wrvq_codebook_delete_levels AFTER DELETE ON wrvq.wrvq_codebook
 	FOR EACH ROW EXECUTE FUNCTION wrvq.wrvq_codebook_delete_levels();
+
+-- what another server replicates here, or a session with session_replication_role = replica does, is no exception
+ALTER TABLE wrvq.wrvq_codebook ENABLE ALWAYS TRIGGER wrvq_codebook_is_immutable, ENABLE ALWAYS TRIGGER wrvq_codebook_is_distinct,
+	ENABLE ALWAYS TRIGGER wrvq_codebook_is_needed, ENABLE ALWAYS TRIGGER wrvq_codebooks_are_needed,
+	ENABLE ALWAYS TRIGGER wrvq_codebook_delete_levels;
+ALTER TABLE wrvq.wrvq_codebook_level ENABLE ALWAYS TRIGGER wrvq_codebook_is_immutable,
+	ENABLE ALWAYS TRIGGER wrvq_codebook_is_needed, ENABLE ALWAYS TRIGGER wrvq_codebooks_are_needed;
 
 SELECT pg_catalog.pg_extension_config_dump('wrvq.wrvq_codebook', '');
 SELECT pg_catalog.pg_extension_config_dump('wrvq.wrvq_codebook_level', '');

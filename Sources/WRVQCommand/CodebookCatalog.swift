@@ -79,8 +79,9 @@ struct CodebookCatalog {
     return try (0..<result.rowCount).map { try result.requiredText(row: $0, column: 0) }
   }
 
-  /// Removes a codebook; an error if there is none of this name.
+  /// Removes a codebook, whatever needs it; an error if there is none of this name.  Within a transaction.
   func drop(_ name: String) throws {
+    try connection.query("SET LOCAL wrvq.allow_codebook_removal = on")
     let result = try connection.query(
       "DELETE FROM \(codebooks) WHERE name OPERATOR(pg_catalog.=) $1 RETURNING name",
       [.text(name)])

@@ -33,11 +33,18 @@ CREATE FUNCTION halves(float8[]) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
 		ELSE set_byte('\x0000'::bytea, 1, (15 + round(log(2, abs(x)::numeric))::int) * 4 + CASE WHEN x < 0 THEN 128 ELSE 0 END) END, '' ORDER BY i)
 	FROM unnest($1) WITH ORDINALITY u(x, i)
 $$;
-CREATE FUNCTION add_codebook(codebook text, dimensions int, metric text) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO wrvq.wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ($1, 1, $2, $3, '\x00', '{}');
+-- what the levels' SHA-256 is, by other means than the extension's
+CREATE FUNCTION codebook_sha256(codebook text, dimensions int, metric text, scale text DEFAULT '1.0') RETURNS bytea LANGUAGE sql AS $$
+	SELECT sha256(convert_to(format(E'wrvq-codebook-1\n%s\n%s\n%s\n', dimensions, metric, scale), 'UTF8') ||
+		coalesce(string_agg(convert_to(format(E'%s %s %s %s %s %s\n', kind, codeword_count, piece_count, piece_dimensions, weight, weight_bits), 'UTF8')
+			|| codewords || coalesce(transform, '') || coalesce(weights, ''), ''::bytea ORDER BY level), ''))
+	FROM wrvq.wrvq_codebook_level WHERE name = codebook
+$$;
+CREATE FUNCTION add_codebook(codebook text, dimensions int, metric text, first_codewords bytea DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO wrvq.wrvq_codebook_level (name, level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords, transform_block_dimensions)
-	VALUES ($1, 0, 'flat', 'one', 16, 2, 0, 0, halves(array_fill(1::float8, ARRAY[$2]) || array_fill(-1::float8, ARRAY[$2])), 0),
+	VALUES ($1, 0, 'flat', 'one', 16, 2, 0, 0, coalesce($4, halves(array_fill(1::float8, ARRAY[$2]) || array_fill(-1::float8, ARRAY[$2]))), 0),
 		($1, 1, 'flat', 'projection', 16, 4, 0, 0, (SELECT halves(array_agg((j % $2 = i)::int::float8 ORDER BY i, j)) FROM generate_series(0, 3) i, generate_series(0, $2 - 1) j), 0);
+	INSERT INTO wrvq.wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ($1, 1, $2, $3, codebook_sha256($1, $2, $3), '{}');
 $$;
 SELECT add_codebook('hand', 8, 'l2'), add_codebook('other_dimensions', 4, 'l2'), add_codebook('other_metric', 8, 'ip'), add_codebook('broken', 8, 'l2');
 CREATE INDEX item_embedding ON item USING wrvq (embedding) WITH (codebook = 'hand');
@@ -69,15 +76,26 @@ UPDATE wrvq.wrvq_codebook SET metric = 'ip' WHERE name = 'hand';
 \echo :LAST_ERROR_SQLSTATE
 UPDATE wrvq.wrvq_codebook_level SET weight = 'norm' WHERE name = 'hand';
 \echo :LAST_ERROR_SQLSTATE
+-- levels that an index cannot have, or whose bytes are too few, and levels that are not what the SHA-256 is of
+DELETE FROM wrvq.wrvq_codebook WHERE name = 'broken';
+SELECT add_codebook('broken', 8, 'l2', '\x00');
+CREATE INDEX ON item USING wrvq (embedding) WITH (codebook = 'broken');
+\echo :LAST_ERROR_SQLSTATE
 DELETE FROM wrvq.wrvq_codebook_level WHERE name = 'broken' AND level = 0;
 CREATE INDEX ON item USING wrvq (embedding) WITH (codebook = 'broken');
 \echo :LAST_ERROR_SQLSTATE
-INSERT INTO wrvq.wrvq_codebook_level (name, level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords, transform_block_dimensions)
-	VALUES ('broken', 0, 'flat', 'one', 16, 2, 0, 0, '\x00', 0);
+DELETE FROM wrvq.wrvq_codebook WHERE name = 'broken';
+INSERT INTO wrvq.wrvq_codebook_level SELECT 'broken', level - 1, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords, transform_block_dimensions
+	FROM wrvq.wrvq_codebook_level WHERE name = 'hand' AND level = 1;
+INSERT INTO wrvq.wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ('broken', 1, 8, 'l2', codebook_sha256('broken', 8, 'l2'), '{}');
 CREATE INDEX ON item USING wrvq (embedding) WITH (codebook = 'broken');
 \echo :LAST_ERROR_SQLSTATE
 -- the index carries its own copy
 DELETE FROM wrvq.wrvq_codebook WHERE name = 'hand';
+\echo :LAST_ERROR_SQLSTATE
+SET wrvq.allow_codebook_removal = on;
+DELETE FROM wrvq.wrvq_codebook WHERE name = 'hand';
+RESET wrvq.allow_codebook_removal;
 SET enable_seqscan = off;
 SELECT id FROM empty_item ORDER BY embedding <-> cluster_vector(50, 8) LIMIT 1;
 RESET enable_seqscan;

@@ -2,19 +2,19 @@
 \set SHOW_CONTEXT never
 
 -- by hand: two lists, four axes, then two pieces of two dimensions; weights of 16, 2 and 16 bits
-CREATE FUNCTION add_code_codebook(codebook text, metric text) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO wrvq.wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ($1, 1, 4, $2, sha256(convert_to($1, 'UTF8')), '{}');
+CREATE FUNCTION add_code_codebook(codebook text, metric text, weights float8[] DEFAULT '{4,-1,2,1}') RETURNS void LANGUAGE sql AS $$
 	INSERT INTO wrvq.wrvq_codebook_level (name, level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords, transform_block_dimensions, transform, weights)
 	VALUES ($1, 0, 'flat', 'one', 16, 2, 0, 0, halves(array_fill(1::float8, ARRAY[4]) || array_fill(-1::float8, ARRAY[4])), 0, NULL, NULL),
 		($1, 1, 'flat', 'projection', 2, 4, 0, 0, (SELECT halves(array_agg((j = i)::int::float8 ORDER BY i, j)) FROM generate_series(0, 3) i, generate_series(0, 3) j),
-			0, NULL, halves('{4,-1,2,1}')),
+			0, NULL, halves(weights)),
 		-- its transform exchanges the halves of a vector
 		($1, 2, 'product', 'projection', 16, 16, 2, 2,
 			(SELECT halves(array_agg((k = 2 * i + 1)::int * 0.5::float8 ORDER BY i, k, j))
 			FROM generate_series(0, 1) i, generate_series(0, 15) k, generate_series(0, 1) j),
 			4, halves('{0,0,1,0, 0,0,0,1, 1,0,0,0, 0,1,0,0}'), NULL);
+	INSERT INTO wrvq.wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ($1, 1, 4, $2, codebook_sha256($1, 4, $2), '{}');
 $$;
-SELECT add_code_codebook('hand', 'l2'), add_code_codebook('other hand', 'l2'), add_code_codebook('angle', 'cosine');
+SELECT add_code_codebook('hand', 'l2'), add_code_codebook('other hand', 'l2', '{4,-2,2,1}'), add_code_codebook('angle', 'cosine');
 
 -- {3,1,1,1} is list 0 and twice axis 0, which leaves nothing; {1,1.5,7,5} leaves {0,0.5,6,4}: at most 4 times axis 2, and 6 times the piece {0.5,0.5}
 SELECT wrvq_encode('hand', '{3,1,1,1}') AS code, wrvq_decode(wrvq_encode('hand', '{3,1,1,1}')) AS decoded;
@@ -226,19 +226,19 @@ CREATE INDEX ON item USING wrvq (code);
 \echo :LAST_ERROR_SQLSTATE
 DELETE FROM item WHERE id = -1;
 -- a codebook that is not whole
-SELECT add_code_codebook('broken', 'l2');
+SELECT add_code_codebook('broken', 'l2', '{4,-4,2,1}');
+SET wrvq.allow_codebook_removal = on;
 DELETE FROM wrvq.wrvq_codebook_level WHERE name = 'broken' AND level = 0;
+RESET wrvq.allow_codebook_removal;
 SELECT wrvq_encode('broken', '{1,2,3,4}');
-\echo :LAST_ERROR_SQLSTATE
-INSERT INTO wrvq.wrvq_codebook (name, version, dimensions, metric, sha256, loss) VALUES ('unidentified', 1, 4, 'l2', '\x00', '{}');
-INSERT INTO wrvq.wrvq_codebook_level SELECT 'unidentified', level, kind, weight, weight_bits, codeword_count, piece_count, piece_dimensions, codewords,
-	transform_block_dimensions, transform, weights FROM wrvq.wrvq_codebook_level WHERE name = 'hand';
-SELECT wrvq_encode('unidentified', '{1,2,3,4}');
 \echo :LAST_ERROR_SQLSTATE
 
 -- a dropped codebook: a new session has no copy; under another name it is the same one
 CREATE TABLE level_backup AS SELECT * FROM wrvq.wrvq_codebook_level WHERE name = 'hand';
 CREATE TABLE backup AS SELECT * FROM wrvq.wrvq_codebook WHERE name = 'hand';
+DELETE FROM wrvq.wrvq_codebook WHERE name = 'hand';
+\echo :LAST_ERROR_SQLSTATE
+SET wrvq.allow_codebook_removal = on;
 DELETE FROM wrvq.wrvq_codebook WHERE name = 'hand';
 \c -
 \set SHOW_CONTEXT never
@@ -270,6 +270,6 @@ SELECT * FROM compare_code_scans('<->', 30);
 SELECT wrvq_check('item_code');
 RESET ALL;
 
-DELETE FROM wrvq.wrvq_codebook;
-DELETE FROM wrvq.wrvq_codebook_level;
 DROP TABLE item, backup, level_backup;
+DELETE FROM wrvq.wrvq_codebook;
+SELECT count(*) AS levels FROM wrvq.wrvq_codebook_level;
