@@ -113,6 +113,24 @@ my $oid = $node->safe_psql('postgres', q(SELECT 'item_index'::regclass::oid));
 $node->safe_psql('postgres', 'DROP INDEX item_index');
 is(answer('stranger', sprintf($call{$_}, "$oid\::regclass")), '42P01', "$_(): the index was dropped before") foreach sort keys %call;
 
+# --- the workers of a build are the owner, too ---
+$node->safe_psql('postgres', q(
+	CREATE FUNCTION as_whom(v real[]) RETURNS real[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+	BEGIN
+		IF current_user <> 'owner' THEN
+			RAISE EXCEPTION 'runs as %', current_user;
+		END IF;
+		RETURN v;
+	END $$));
+my ($built, $out, $err) = $node->psql('postgres', q(
+	SET client_min_messages = debug1; SET min_parallel_table_scan_size = 0; SET max_parallel_maintenance_workers = 2;
+	CREATE INDEX as_whom_index ON item USING wrvq (as_whom(embedding))));
+is($built, 0, 'a superuser has an index built by the owner') or diag($err);
+like($err, qr/[12] of [12] parallel workers started/, 'with workers');
+my ($failed, undef, $why) = $node->psql('postgres', q(SELECT as_whom('{1}')));
+like($why, qr/runs as/, 'whose function would have told of others');
+$node->safe_psql('postgres', 'DROP INDEX as_whom_index');
+
 # --- a long measurement shows how far it is, and ends when it is told to ---
 $node->safe_psql('postgres', q(
 	CREATE FUNCTION held(v real[]) RETURNS real[] LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(2); RETURN v; END';

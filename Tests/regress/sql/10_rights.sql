@@ -203,6 +203,18 @@ SELECT rights.answers('rights.cast_index');
 SET ROLE wrvq_owner;
 SELECT rights.answers('rights.plain_index');
 
+-- 17 lets an owner grant maintenance
+DO $$
+BEGIN
+	IF current_setting('server_version_num')::int >= 170000 THEN
+		EXECUTE 'GRANT MAINTAIN ON rights.plain TO wrvq_stranger';
+	END IF;
+END $$;
+SET ROLE wrvq_stranger;
+SELECT call, (rights.answer(call) = 'allowed') = (current_setting('server_version_num')::int >= 170000) AS with_the_privilege
+	FROM unnest('{"SELECT wrvq_check(''rights.plain_index'')","SELECT wrvq_calibrate(''rights.plain_index'')"}'::text[]) AS call;
+SET ROLE wrvq_owner;
+
 -- row-level security: what it hides is not measured with
 ALTER TABLE rights.plain ENABLE ROW LEVEL SECURITY;
 GRANT SELECT ON rights.plain TO wrvq_reader;
