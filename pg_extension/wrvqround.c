@@ -15,6 +15,9 @@
 /* how much more room is made for rows than they take now */
 #define ROOM_GROWTH 4
 
+/* rows that the snapshot does not see: room for the first ones */
+#define UNSEEN_ROOM 16
+
 /* rows whose pages are listed together: enough that reading ahead hardly notices, few enough to take little memory */
 #define ROWS_LISTED 4096
 
@@ -192,7 +195,7 @@ add_unseen(WrvqScan *state, float estimate, uint64 row)
 	double radius;
 
 	if (state->unseen.count == state->unseen.capacity)
-		WrvqReserveResults(&state->unseen, roomy(state, state->unseen.count + 1));
+		WrvqReserveResults(&state->unseen, Max(UNSEEN_ROOM, ROOM_GROWTH * state->unseen.count));
 	WrvqAddResult(&state->unseen, estimate, row);
 	state->unseen_count++;
 	if (state->is_ordered)
