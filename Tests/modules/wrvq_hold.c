@@ -16,21 +16,6 @@
 
 PG_MODULE_MAGIC;
 
-/* hold_page(index, block, seconds): as somebody at work on the page would, but for long. */
-PG_FUNCTION_INFO_V1(hold_page);
-Datum
-hold_page(PG_FUNCTION_ARGS)
-{
-	Relation index = relation_open(PG_GETARG_OID(0), AccessShareLock);
-	Buffer	 buffer = ReadBuffer(index, PG_GETARG_INT32(1));
-
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	pg_usleep((long) (PG_GETARG_FLOAT8(2) * USECS_PER_SEC));
-	UnlockReleaseBuffer(buffer);
-	relation_close(index, AccessShareLock);
-	PG_RETURN_VOID();
-}
-
 /* hold_page_until(index, block, path): until there is such a file; waits for "Extension" meanwhile. */
 PG_FUNCTION_INFO_V1(hold_page_until);
 Datum

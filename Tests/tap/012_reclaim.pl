@@ -31,16 +31,23 @@ sub unused
 	return (0, 0);
 }
 
-# half_vacuum($table): starts a VACUUM that rewrites a long list, slowly, and returns once it has written some of it.
+my $vacuumer;
+
+# half_vacuum($table): starts a VACUUM that rewrites a long list, slowly, and returns once it has written some of it, with the
+# process stopped there.
 sub half_vacuum
 {
 	my ($table) = @_;
 	my $blocks = $node->safe_psql('postgres', "SELECT pg_relation_size('${table}_index')");
-	my $session = start_psql($node, [ 'SET vacuum_cost_delay = 100', 'SET vacuum_cost_limit = 20', "VACUUM $table" ]);
+	my $session = start_psql($node, [ 'SET vacuum_cost_delay = 100', 'SET vacuum_cost_limit = 1', "VACUUM $table" ]);
+	my $is_there = "FROM pg_stat_activity WHERE query = 'VACUUM $table'";
 
-	# a page and more of some seven that it writes
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 $is_there") or die "nobody vacuums\n";
+	$vacuumer = $node->safe_psql('postgres', "SELECT pid $is_there");
+	# a page and more of some seven that it writes; behind each it sleeps for 400 ms
 	$node->poll_query_until('postgres', "SELECT pg_relation_size('${table}_index') > $blocks + 8192")
 	  or die "VACUUM writes nothing\n";
+	kill 'STOP', $vacuumer;
 	# the log up to here reaches the disk with a commit
 	$node->safe_psql('postgres', 'CREATE TABLE flushed (); DROP TABLE flushed');
 	return $session;
@@ -70,7 +77,8 @@ index_agrees($node, 'item', 'and changed no answer');
 # --- a VACUUM that was cancelled in between; inserts meanwhile are nothing that the next one may take for left behind ---
 make_table('other');
 my $session = half_vacuum('other');
-$node->safe_psql('postgres', q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'VACUUM%'));
+$node->safe_psql('postgres', "SELECT pg_cancel_backend($vacuumer)");
+kill 'CONT', $vacuumer;
 $session->finish;
 ($slots) = unused('other');
 cmp_ok($slots, '>', 0, "a cancelled VACUUM left $slots slots");

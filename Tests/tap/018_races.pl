@@ -25,7 +25,7 @@ create_schema($node);
 # in a block with room.)
 $node->safe_psql(
 	'postgres', qq(
-	CREATE FUNCTION hold_page(regclass, int, float8) RETURNS void LANGUAGE c AS '$module';
+	CREATE FUNCTION hold_page_until(regclass, int, text) RETURNS void LANGUAGE c AS '$module';
 	CREATE TABLE item (id bigint PRIMARY KEY, embedding real[]);
 	INSERT INTO item SELECT n, test_vector(n) FROM generate_series(1, 6001) AS n;
 	CREATE INDEX item_index ON item USING wrvq (embedding) WITH (lists = 1);
@@ -53,13 +53,16 @@ sub process_of
 # --- an insert that has read where a list's tail is, and comes there when VACUUM has given the list another one and has copied
 # the old one's entries, but has not freed it yet ---
 my $blocks = blocks();
-my $holder = start_psql($node, "SELECT hold_page('item_index', " . ($blocks - 1) . ', 5)');
-process_of('SELECT hold_page');
+my $release = $node->basedir . '/release';
+my $holder = start_psql($node, "SELECT hold_page_until('item_index', " . ($blocks - 1) . ", '$release')");
+process_of('SELECT hold_page', 'Extension');
 my $insert = start_psql($node, q(INSERT INTO item VALUES (1000000, test_vector(1000000))));
 my $inserter = process_of('INSERT INTO item', 'BufferContent');
 kill 'STOP', $inserter;
+append_to_file($release, '');
 $holder->finish;
-my $vacuum = start_psql($node, [ 'SET vacuum_cost_delay = 20', 'SET vacuum_cost_limit = 1', 'VACUUM item' ]);
+# it sleeps for 400 ms behind every page, so that it can be stopped between two of some seven that it writes
+my $vacuum = start_psql($node, [ 'SET vacuum_cost_delay = 100', 'SET vacuum_cost_limit = 1', 'VACUUM item' ]);
 my $vacuumer = process_of('VACUUM item');
 # by the second new page the old entries are copied and being written
 $node->poll_query_until('postgres', qq(SELECT pg_relation_size('item_index') / 8192 >= $blocks + 2)) or die "VACUUM rewrites nothing\n";

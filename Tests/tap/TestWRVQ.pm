@@ -19,11 +19,12 @@ use warnings;
 
 use Exporter 'import';
 use IPC::Run ();
+use List::Util qw(max);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes ();
 
-our @EXPORT = qw(create_schema index_agrees rows_in use_cli start_psql start_pgbench test_module hold release crash_and_recover);
+our @EXPORT = qw(stopped_midway create_schema index_agrees rows_in use_cli start_psql start_pgbench test_module hold release crash_and_recover);
 
 # Dimensions of the test vectors: small, for speed, and no multiple of any vector register.
 my $dimensions = 27;
@@ -150,6 +151,75 @@ sub start_pgbench
 	$run{handle} = IPC::Run::start([ 'pgbench', '-n', @$options, @files, $node->connstr('postgres') ],
 		'<', \undef, '>', \$run{out}, '2>', \$run{err});
 	return \%run;
+}
+
+# time_of($node, $settings, $timeout, $statement): what the server takes for it, in ms, and whether the timeout stopped it.
+sub time_of
+{
+	my ($node, $settings, $timeout, $statement) = @_;
+	my ($status, $out, $err) = $node->psql('postgres',
+		"SET statement_timeout = 0; $settings SET statement_timeout = $timeout;\n\\o /dev/null\n\\timing on\n$statement;", on_error_stop => 0);
+
+	die "unexpected: $err" if $err ne '' && $err !~ /canceling statement due to statement timeout/;
+	my ($time) = $out =~ /Time: ([\d.]+) ms/ or die "no time in: $out";
+	return ($time, $err ne '');
+}
+
+# What the server takes for a fixed amount of work just now, in ms: tens on the machine this was written on, more on a slower
+# or a busy one.  What has to be prompt is measured by it.
+sub yardstick
+{
+	my ($node) = @_;
+
+	return (time_of($node, 'SET max_parallel_workers_per_gather = 0;', 0, 'SELECT sum(hashint8extended(n, 1)) FROM generate_series(1, 300000) AS n'))[0];
+}
+
+# stopped_midway($node, $promise, $statement, settings => ..., before => ..., work => sub { ... }): statement_timeout stops the statement at
+# many moments of its course, and it ends promptly.
+#
+# work->($size) makes it something to do, $size times as much as at least; before its first run, and whenever it has come to its
+# end.  How long a statement takes is the machine's affair: there is made more to do until it takes long enough, and the
+# timeouts are shares of what it took.
+sub stopped_midway
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($node, $promise, $statement, %options) = @_;
+	my $settings = $options{settings} // '';
+	my $work = $options{work} // sub { };
+	# so that timeouts of 1 to 16 ms stop it even if the machine is four times as fast from now on
+	my $enough = 64;
+	my ($size, $time) = (1, 0);
+
+	# what others have left to do is not what it takes
+	$node->safe_psql('postgres', $options{before}) if $options{before};
+	while (1)
+	{
+		$work->($size);
+		($time) = time_of($node, $settings, 0, $statement);
+		last if $time >= $enough || !$options{work};
+		$size *= 2;
+	}
+	$work->($size);
+
+	my @late;
+	my $yardstick = yardstick($node);
+	# a half, a quarter, … of its time, and moments in between and behind
+	my %timeouts = map { (int($time * $_) || 1) => 1 } (0.9, 0.75, 0.6, 0.35, map { 0.5**$_ } 1 .. 10);
+	foreach my $timeout (sort { $a <=> $b } keys %timeouts)
+	{
+		my ($taken, $stopped) = time_of($node, $settings, $timeout, $statement);
+
+		push @late, $taken - $timeout if $stopped;
+		$work->($size) if !$stopped;
+	}
+	$yardstick = max($yardstick, yardstick($node));
+	my $longest = max(@late) // 0;
+	note(sprintf '%s, which takes %.0f ms: stopped at %d moments of %d, at most %.0f ms late, where the yardstick is %.0f ms',
+		$promise, $time, scalar @late, scalar keys %timeouts, $longest, $yardstick);
+	cmp_ok(scalar @late, '>', 3, "$promise: it was stopped");
+	# measured: at most a half of it, and on a busy machine seldom more than it
+	cmp_ok($longest, '<', 20 * $yardstick, "$promise: promptly");
+	return;
 }
 
 # hold($node, @statements): runs them in a transaction that stays open, and returns it once they are done.
