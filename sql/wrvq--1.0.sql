@@ -211,14 +211,16 @@ CREATE FUNCTION wrvq.wrvq_codebook_dependents(codebook text)
 				(SELECT pg_get_indexdef(x.indexrelid) FROM pg_index x WHERE x.indexrelid = d.objid AND d.objsubid = 0))
 			END AS definition
 		FROM encoder JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = encoder.oid AND d.deptype IN ('n', 'a')
+		-- the extension's own functions call each other
+		WHERE NOT EXISTS (SELECT FROM pg_depend m WHERE m.classid = d.classid AND m.objid = d.objid AND m.deptype = 'e')
 	), dependent AS (
 		SELECT 'index' AS kind, 'pg_class'::regclass::oid AS classid, c.oid AS objid, 0 AS objsubid
 		FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'wrvq' AND 'codebook=' || codebook = ANY (c.reloptions)
 		UNION ALL
 		-- by its name, or by one that only comes with the rows
 		SELECT 'expression', x.classid, x.objid, x.objsubid FROM expression x
-		WHERE x.definition IS NULL OR x.definition ~ 'wrvq_encode\((?!'')'
-			OR strpos(x.definition, '''' || replace(codebook, '''', '''''') || '''::text') > 0
+		WHERE x.definition IS NULL OR x.definition ~ 'wrvq_encode\(\(*(?![(''])'
+			OR strpos(x.definition, '''' || replace(codebook, '''', '''''') || '''::') > 0
 		UNION ALL
 		-- codes know it by its contents, whatever it is called
 		SELECT 'column', c.classid, c.objid, c.objsubid FROM wrvq.wrvq_code_columns() c
