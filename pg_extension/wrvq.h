@@ -103,6 +103,7 @@ typedef struct WrvqMetaData
 	WrvqCurvePoint curve[WRVQ_CURVE_POINTS];
 	uint8		   codebook_sha256[32]; /* of the stored codebook; zero if trained by the index */
 	wrvq_shape	   shape;
+	uint32		   is_empty; /* trained, but no row was there: the next one may have other dimensions */
 } WrvqMetaData;
 
 #define WrvqPageGetMeta(page) ((WrvqMetaData *) PageGetContents(page))
@@ -582,6 +583,14 @@ extern int64 WrvqReadPending(Relation index, const WrvqMetaData *meta, uint64 **
 extern void	 WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait);
 extern int64 WrvqRemovePending(Relation index, bool (*drop)(uint64 row, void *state), void *state);
 
+/* ---------- wrvqempty.c ---------- */
+
+extern void WrvqCheckRowDimensions(Relation index, int expected, int dimensions);
+extern void WrvqForgetDimensions(Relation index);
+extern void WrvqNoteEmpty(Relation index, const WrvqCodebook *codebook, BufferAccessStrategy strategy);
+extern void WrvqBeginFilling(Relation index, WrvqMetaData *meta, int dimensions);
+extern void WrvqReclaimForgotten(Relation index, const WrvqCodebook *codebook);
+
 /* ---------- wrvqtrainer.c ---------- */
 
 extern void WrvqStartTrainer(Relation index);
@@ -748,7 +757,8 @@ struct WrvqFront
 extern void		   WrvqPlanFront(WrvqFront *front, BlockNumber blocks, BlockNumber other_pages, BlockNumber last_other,
 								 double slots, const WrvqCodebook *codebook);
 extern Buffer	   WrvqLockFrontPage(Relation index, const WrvqCodebook *codebook, WrvqFront *front, bool *is_new);
-extern BlockNumber WrvqTruncate(Relation index, const WrvqCodebook *codebook, BufferAccessStrategy strategy);
+extern BlockNumber WrvqTruncate(Relation index, const WrvqCodebook *codebook, BufferAccessStrategy strategy,
+								bool seems_empty);
 
 /* ---------- wrvqreclaim.c ---------- */
 

@@ -167,13 +167,15 @@ insert_vector(Relation index, Relation heap, IndexInfo *info, const float *vecto
 	WrvqEncoder	 *encoder;
 
 	WrvqReadMeta(index, &meta);
+	if (meta.is_empty)
+		WrvqBeginFilling(index, &meta, dimensions);
 	if (!meta.is_trained)
 	{
 		if (insert_pending(index, heap, info, vector, dimensions, tid))
 			return;
 		WrvqReadMeta(index, &meta);
 	}
-	WrvqCheckDimensions(meta.dimensions, dimensions);
+	WrvqCheckRowDimensions(index, meta.dimensions, dimensions);
 	codebook = WrvqGetCodebook(index, &meta);
 	encoder = WrvqRowEncoder(codebook, meta.spill);
 	WrvqAddVector(encoder, vector, tid);

@@ -43,7 +43,7 @@ WrvqAddPending(Relation index, ItemPointer tid, int dimensions)
 		return -1;
 	}
 	if (meta->dimensions != 0)
-		WrvqCheckDimensions(meta->dimensions, dimensions);
+		WrvqCheckRowDimensions(index, meta->dimensions, dimensions);
 	if (meta->pending_tail != InvalidBlockNumber)
 	{
 		tail = WrvqReadPage(index, meta->pending_tail, WRVQ_PAGE_PENDING, BUFFER_LOCK_EXCLUSIVE);
@@ -211,6 +211,7 @@ install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, con
 	WrvqStoreCodebook(index, meta, codebook);
 	WrvqWriteDirectory(index, meta);
 	UnlockRelationForExtension(index, ExclusiveLock);
+	WrvqReclaimForgotten(index, codebook);
 
 	/* inserts may have added to the pending chain since meta was read: keep what they wrote */
 	buffer = WrvqReadPage(index, WRVQ_META_BLOCK, WRVQ_PAGE_META, BUFFER_LOCK_EXCLUSIVE);
@@ -219,6 +220,7 @@ install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, con
 	meta->pending_tail = current->pending_tail;
 	meta->pending_count = current->pending_count;
 	meta->is_trained = true;
+	meta->is_empty = false;
 	{
 		GenericXLogState *xlog = GenericXLogStart(index);
 

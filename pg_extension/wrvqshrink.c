@@ -103,14 +103,15 @@ used_blocks(Relation index, const WrvqCodebook *codebook, BufferAccessStrategy s
 /*
  * Gives pages at the end that have nothing but free slots back to the file
  * system, if they are many and nobody else has the index open; returns how
- * many pages it has.
+ * many pages it has.  Of an index that seems to have no rows that is noted
+ * under the same lock.
  */
 BlockNumber
-WrvqTruncate(Relation index, const WrvqCodebook *codebook, BufferAccessStrategy strategy)
+WrvqTruncate(Relation index, const WrvqCodebook *codebook, BufferAccessStrategy strategy, bool seems_empty)
 {
 	BlockNumber blocks = RelationGetNumberOfBlocks(index), used = used_blocks(index, codebook, strategy);
 
-	if (blocks - used < Max(SHRINK_BLOCKS_MIN / 2, blocks * TRUNCATE_SHARE_MIN))
+	if (blocks - used < Max(SHRINK_BLOCKS_MIN / 2, blocks * TRUNCATE_SHARE_MIN) && !seems_empty)
 		return blocks;
 	/* a lock of this strength takes a transaction ID, which a parallel VACUUM must not take */
 	if (IsInParallelMode() || !ConditionalLockRelation(index, AccessExclusiveLock))
@@ -120,6 +121,8 @@ WrvqTruncate(Relation index, const WrvqCodebook *codebook, BufferAccessStrategy 
 	blocks = RelationGetNumberOfBlocks(index);
 	if (used < blocks)
 		RelationTruncate(index, used);
+	if (seems_empty)
+		WrvqNoteEmpty(index, codebook, strategy);
 	UnlockRelation(index, AccessExclusiveLock);
 	return used;
 }

@@ -404,7 +404,8 @@ truncate_index(IndexVacuumInfo *info, IndexBulkDeleteResult *stats, Relation hea
 
 	WrvqReadMeta(info->index, &meta);
 	if (meta.is_trained && WrvqMayTruncate(heap))
-		stats->num_pages = WrvqTruncate(info->index, WrvqGetCodebook(info->index, &meta), info->strategy);
+		stats->num_pages = WrvqTruncate(info->index, WrvqGetCodebook(info->index, &meta), info->strategy,
+										stats->num_index_tuples == 0 && !meta.is_empty);
 }
 
 IndexBulkDeleteResult *
@@ -434,6 +435,7 @@ wrvqvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		caller = MemoryContextSwitchTo(context);
 	heap = table_open(info->index->rd_index->indrelid, AccessShareLock);
 	WrvqDrainPending(info->index, heap, WRVQ_TRAIN_ROWS, true);
+	WrvqForgetDimensions(info->index);
 	IndexFreeSpaceMapVacuum(info->index);
 	truncate_index(info, stats, heap);
 	table_close(heap, AccessShareLock);

