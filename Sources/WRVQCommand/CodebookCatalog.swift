@@ -79,13 +79,17 @@ struct CodebookCatalog {
     return try (0..<result.rowCount).map { try result.requiredText(row: $0, column: 0) }
   }
 
-  /// Removes a codebook, whatever needs it; an error if there is none of this name.  Within a transaction.
+  /// Removes a codebook, whatever needs it; an error if there is none of this name.
   func drop(_ name: String) throws {
-    try connection.query("SET LOCAL wrvq.allow_codebook_removal = on")
-    let result = try connection.query(
-      "DELETE FROM \(codebooks) WHERE name OPERATOR(pg_catalog.=) $1 RETURNING name",
-      [.text(name)])
-    guard result.rowCount == 1 else { throw Self.noSuchCodebook(name) }
+    try connection.transaction {
+      // The table's own trigger knows less: it would refuse for any column that may hold codes.
+      try connection.query(
+        "SELECT pg_catalog.set_config('wrvq.allow_codebook_removal', 'on', true)")
+      let result = try connection.query(
+        "DELETE FROM \(codebooks) WHERE name OPERATOR(pg_catalog.=) $1 RETURNING name",
+        [.text(name)])
+      guard result.rowCount == 1 else { throw Self.noSuchCodebook(name) }
+    }
   }
 
   static func noSuchCodebook(_ name: String) -> CommandFailure {

@@ -5,15 +5,16 @@ struct DropCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "drop", abstract: "Removes a codebook from a database.",
     discussion: """
-      An index keeps its own copy of the codebook and works on, but can only be restored from a \
-      dump while a codebook of that name exists. So a codebook that indexes name is kept, unless \
-      forced.
+      A codebook that anything needs is kept, unless forced: indexes and expressions that name it, \
+      and columns that hold codes of it, or that cannot be read. All columns of type wrvq_code are \
+      searched. An index keeps its own copy and works on, but can only be restored from a dump \
+      while a codebook of that name exists; codes cannot be read without their codebook.
       """)
 
   @Argument(help: "The codebook's name.")
   var name: String
 
-  @Flag(help: "Remove it although indexes name it.")
+  @Flag(help: "Remove it whatever needs it, without a search.")
   var force = false
 
   @OptionGroup(title: "Connection")
@@ -25,16 +26,9 @@ struct DropCommand: ParsableCommand {
 
   func run() throws {
     let catalog = try CodebookCatalog(on: connection.connect())
-    try catalog.connection.transaction {
-      let indexes = force ? [] : try catalog.indexes(using: name)
-      guard indexes.isEmpty else {
-        throw CommandFailure(
-          "codebook \"\(name)\" is named by \(indexes.count == 1 ? "index" : "indexes") "
-            + indexes.joined(separator: ", "),
-          hint: "Drop or rebuild them first, or use --force: they carry their own copy.")
-      }
-      try catalog.drop(name)
-    }
+    try catalog.checkRemovable(name)
+    if !force { try catalog.checkUnneeded(name, ProgressReporter()) }
+    try catalog.drop(name)
     try report("codebook \"\(name)\" dropped", done: "Codebook \"\(name)\" is dropped")
   }
 }

@@ -182,9 +182,11 @@ enum HelpTexts {
   static let drop = """
     OVERVIEW: Removes a codebook from a database.
 
-    An index keeps its own copy of the codebook and works on, but can only be
-    restored from a dump while a codebook of that name exists. So a codebook that
-    indexes name is kept, unless forced.
+    A codebook that anything needs is kept, unless forced: indexes and expressions
+    that name it, and columns that hold codes of it, or that cannot be read. All
+    columns of type wrvq_code are searched. An index keeps its own copy and works
+    on, but can only be restored from a dump while a codebook of that name exists;
+    codes cannot be read without their codebook.
 
     USAGE: wrvq drop <name> [--force] [--host <host>] [--port <port>] [--username <username>] [--dbname <dbname>]
 
@@ -200,7 +202,7 @@ enum HelpTexts {
                               conninfo string.
 
     OPTIONS:
-      --force                 Remove it although indexes name it.
+      --force                 Remove it whatever needs it, without a search.
       --version               Show the version.
       --help                  Show help information.
 

@@ -331,7 +331,7 @@ sql(q(
 	CREATE INDEX items_first ON items USING wrvq (embedding) WITH (codebook = 'first');
 	CREATE INDEX items_other ON items USING wrvq (embedding) WITH (codebook = 'other');));
 like(wrvq_ok('show names indexes', 'show', 'first'), qr/^indexes +public.items_first$/m, 'show names the indexes of a codebook');
-wrvq_fails('a codebook in use', 1, qr/^wrvq: codebook "first" is named by index public\.items_first\nhint: .*--force/, 'drop', 'first');
+wrvq_fails('a codebook in use', 1, qr/^wrvq: codebook "first" is needed by index public\.items_first\nhint: .*--force/, 'drop', 'first');
 isnt(sha256('first'), '', 'it is still there');
 wrvq_ok('drop --force', 'drop', 'first', '--force');
 is(sha256('first'), '', 'unless forced');

@@ -215,9 +215,24 @@ wrvq(0, 'evaluate', '--levels', $levels, '--table', 'seen', '--column', 'embeddi
 as_mallory(q(CREATE INDEX item_embedding ON m.item USING wrvq (embedding) WITH (codebook = 'own')));
 wrvq(0, 'show', 'own');
 wrvq(1, 'drop', 'own');
-wrvq(0, 'drop', 'own', '--force');
+# another name for the same contents
 wrvq(0, 'drop', 'loaded');
 wrvq(1, 'drop', 'loaded');
+# without the index the columns are searched, hers, too
+as_mallory(q(
+	DROP INDEX m.item_embedding;
+	CREATE DOMAIN m.code AS ext.wrvq_code CHECK (m.trap('a domain of codes'));
+	CREATE TYPE m.row AS (code m.code);
+	CREATE FUNCTION m.row_text(r m.row) RETURNS pg_catalog.text LANGUAGE plpgsql AS $$ BEGIN PERFORM m.trap('a cast to text'); RETURN ''; END $$;
+	CREATE CAST (m.row AS pg_catalog.text) WITH FUNCTION m.row_text(m.row) AS IMPLICIT;
+	CREATE TABLE m.codes (id pg_catalog.int4, code m.row);
+	CREATE INDEX ON m.codes (id) WHERE m.trap('a predicate of codes');
+	ALTER TABLE m.codes ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY p ON m.codes USING (m.escape('a policy of codes'));));
+$node->safe_psql('hostile', q(INSERT INTO m.codes SELECT id, ROW(ext.wrvq_encode('own', embedding))::m.row FROM public.own));
+trapped();
+like((wrvq(1, 'drop', 'own'))[1], qr/^wrvq: codebook "own" is needed by column code of table m\.codes$/m, 'and found');
+wrvq(0, 'drop', 'own', '--force');
 
 is(as_mallory(q(SELECT pg_catalog.to_regclass('m.late') IS NULL)), 't', 'nothing is left behind');
 
