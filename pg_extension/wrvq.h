@@ -516,6 +516,10 @@ extern int				WrvqCalibrationQueries(const WrvqCalibration *calibration);
 extern void				WrvqCalibrate(WrvqCalibration *calibration, const WrvqEncoder *encoder);
 extern void				WrvqEndCalibration(WrvqCalibration *calibration, Relation index, WrvqMetaData *meta);
 
+/* ---------- wrvqrecalibrate.c ---------- */
+
+extern void WrvqFollowTable(Relation heap, Relation index, double rows);
+
 /* ---------- wrvqtarget.c ---------- */
 
 extern const double wrvq_curve_recalls[WRVQ_CURVE_POINTS];

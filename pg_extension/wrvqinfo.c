@@ -146,7 +146,7 @@ advice(const WrvqMetaData *meta, const IndexUse *use)
 	if (use->live > GROWTH_MAX * Max(meta->build_entries, WRVQ_TRAIN_ROWS_INSERT))
 		return "REINDEX: the table has outgrown the number of lists";
 	if (meta->measured == 0 && use->live > 0)
-		return "SELECT wrvq_calibrate(): the index trained itself as its rows came, and has not measured its recall";
+		return "VACUUM the table: the index has not measured its recall yet";
 	return NULL;
 }
 

@@ -369,6 +369,7 @@ WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait)
 	SortedRows	  sorted;
 	uint64		 *rows;
 	int64		  count;
+	bool		  has_trained = false;
 
 	if (!WrvqCanActAsOwner(heap, index))
 		return;
@@ -383,6 +384,7 @@ WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait)
 	{
 		WrvqBeginAsOwner(heap, index, &user);
 		reranker = WrvqBeginRerank(index, heap, WrvqIndexSupport(index));
+		has_trained = !meta.is_trained;
 		if (meta.is_trained || install_codebook(index, reranker, &meta, rows, count, &dirty))
 		{
 			/* with those that came while it was trained; none does any more */
@@ -397,4 +399,7 @@ WrvqDrainPending(Relation index, Relation heap, int64 threshold, bool wait)
 		WrvqEndAsOwner(&user);
 	}
 	UnlockPage(index, WRVQ_META_BLOCK, ExclusiveLock);
+	/* VACUUM does so with all rows */
+	if (has_trained && meta.is_trained && !wait)
+		WrvqFollowTable(heap, index, count);
 }

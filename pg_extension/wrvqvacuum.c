@@ -436,6 +436,7 @@ wrvqvacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	heap = table_open(info->index->rd_index->indrelid, AccessShareLock);
 	WrvqDrainPending(info->index, heap, WRVQ_TRAIN_ROWS, true);
 	WrvqForgetDimensions(info->index);
+	WrvqFollowTable(heap, info->index, stats->num_index_tuples);
 	IndexFreeSpaceMapVacuum(info->index);
 	truncate_index(info, stats, heap);
 	table_close(heap, AccessShareLock);

@@ -43,5 +43,42 @@ SELECT count(*) AS points, max(p->>'recall') AS last_recall, (array_agg(p->>'rer
 RESET wrvq.target_recall;
 RESET wrvq.max_scan_tuples;
 DROP FUNCTION nearest, inside;
+DROP INDEX even_cosine, even_l2;
+
+-- an index that its rows trained has measured itself, and measuring anew does not make it visit all lists
+CREATE TABLE grown (id int, embedding real[]) WITH (autovacuum_enabled = off);
+CREATE INDEX grown_cosine ON grown USING wrvq (embedding real_cosine_ops);
+INSERT INTO grown SELECT id, embedding FROM even WHERE id <= 10010;
+CREATE VIEW points AS SELECT (p->>'recall')::float8 AS recall, (p->>'lists')::float8 / (i->>'lists')::float8 AS lists, (p->>'rerank')::int AS rerank,
+	i->>'advice' AS advice FROM wrvq_index_info('grown_cosine') i, jsonb_array_elements(i->'calibration') p;
+SELECT count(*) AS points, bool_and(lists < 0.95 OR recall > 0.98) AS lists_left, min(advice) AS advice FROM points;
+SELECT * FROM finds('grown_cosine', '{0.9, 0.95, 0.99}', 0.02);
+SELECT wrvq_calibrate('grown_cosine');
+SELECT count(*) AS points, bool_and(lists < 0.95 OR recall > 0.98) AS lists_left FROM points;
+SELECT * FROM finds('grown_cosine', '{0.9, 0.95, 0.99}', 0.02);
+-- VACUUM leaves a curve alone that fits, and measures anew where many rows were deleted
+CREATE TABLE before AS SELECT * FROM points;
+DELETE FROM grown WHERE id % 4 = 0;
+VACUUM grown;
+SELECT count(*) AS changed FROM (SELECT recall, lists FROM points EXCEPT SELECT recall, lists FROM before) s;
+DELETE FROM grown WHERE id % 4 <> 1;
+VACUUM grown;
+SELECT count(*) > 5 AS changed, (SELECT rerank FROM points WHERE recall = 1) AS rows FROM
+	(SELECT recall, lists FROM points EXCEPT SELECT recall, lists FROM before) s;
+SELECT * FROM finds('grown_cosine', '{0.9, 0.95, 0.99}', 0.02);
+SELECT wrvq_check('grown_cosine');
+DROP VIEW points;
+DROP TABLE grown, before;
+-- rows of three dimensions and lists that are left with two or three rows each
+CREATE TABLE grown (id int, embedding real[]) WITH (autovacuum_enabled = off);
+INSERT INTO grown SELECT i, ARRAY[random(), random(), random()]::real[] FROM generate_series(1, 10000) i;
+CREATE INDEX grown_l2 ON grown USING wrvq (embedding);
+DELETE FROM grown WHERE id % 4 <> 0;
+VACUUM grown;
+SELECT * FROM finds('grown_l2', '{0.95, 0.99}', 0.02);
+DELETE FROM grown WHERE id % 100 <> 0;
+VACUUM grown;
+SELECT is_reached FROM (SELECT wrvq_recall('grown_l2', 10, 100) > 0.93 AS is_reached) s;
+DROP TABLE grown;
 DROP FUNCTION finds;
 DROP TABLE even;
