@@ -53,83 +53,66 @@ choose_fuzzy_levels(Relation index, double total_rows, int lists)
 	return total_rows >= (double) lists * SUBLISTS * SUBLISTS * WRVQ_BLOCK_ENTRIES / 2 ? 2 : 1;
 }
 
+static wrvq_level_shape
+flat_level(int codewords, wrvq_weight_rule rule)
+{
+	return (wrvq_level_shape){.kind = WRVQ_FLAT, .weight_rule = rule, .weight_bits = 16, .codeword_count = codewords};
+}
+
 /* flat lists, flat directions for each level of sub-lists, a product level with a transform */
 static void
 make_shape(Relation index, int dimensions, double total_rows, wrvq_shape *shape)
 {
-	/* pieces grow from 4 dimensions so that an entry stays within its bytes */
-	int				  piece_dimensions = Max(4, (dimensions + 475) / 476);
-	wrvq_level_shape *level = shape->levels;
+	int			lists = choose_lists(index, total_rows);
+	wrvq_status status;
 
 	memset(shape, 0, sizeof(wrvq_shape));
 	shape->dimensions = dimensions;
 	shape->metric = WrvqIndexSupport(index)->metric;
 	shape->scale = 1;
 	SWIFT(shape->transform_block_dimensions = wrvq_training.default_transform_block(dimensions));
-
-	level->kind = WRVQ_FLAT;
-	level->weight_rule = WRVQ_WEIGHT_ONE;
-	level->weight_bits = 16;
-	level->codeword_count = choose_lists(index, total_rows);
-	shape->fuzzy_levels = choose_fuzzy_levels(index, total_rows, level->codeword_count);
-	level++;
+	shape->fuzzy_levels = choose_fuzzy_levels(index, total_rows, lists);
+	shape->levels[0] = flat_level(lists, WRVQ_WEIGHT_ONE);
+	shape->level_count = 1;
 	for (int i = 0; i < Max(shape->fuzzy_levels, 1); i++)
-	{
-		level->kind = WRVQ_FLAT;
-		level->weight_rule = WRVQ_WEIGHT_PROJECTION;
-		level->weight_bits = 16;
-		level->codeword_count = SUBLISTS;
-		level++;
-	}
-	level->kind = WRVQ_PRODUCT;
-	level->weight_rule = WRVQ_WEIGHT_PROJECTION;
-	level->weight_bits = 16;
-	level->codeword_count = 16;
-	level->piece_dimensions = Min(piece_dimensions, dimensions);
-	level->piece_count = (dimensions + level->piece_dimensions - 1) / level->piece_dimensions;
-	shape->level_count = level + 1 - shape->levels;
+		shape->levels[shape->level_count++] = flat_level(SUBLISTS, WRVQ_WEIGHT_PROJECTION);
+	SWIFT(status = wrvq_training.plan_product(shape));
+	if (status != WRVQ_OK)
+		elog(ERROR, "bad shape for %d dimensions", dimensions);
 }
 
-/* 1 / mean length as a power of two, so that weights fit half precision and scaling is exact. */
+/* What brings the median length near one, so that weights fit half precision. */
 static float
 choose_scale(const float *sample, int64 rows, int dimensions)
 {
-	double sum = 0;
+	uint64 *keys = palloc_extended(sizeof(uint64) * Max(rows, 1), MCXT_ALLOC_HUGE);
+	float	scale;
 
-	for (int64 i = 0; i < rows; i++)
+	for (int64 at = 0; at < rows; at += WRVQ_BATCH_ROWS)
 	{
-		double product;
-
-		SWIFT(product = wrvq_kernel.inner_product(sample + i * dimensions, sample + i * dimensions, dimensions));
-		sum += sqrt(product);
+		SWIFT(wrvq_training.length_keys(sample + at * dimensions, Min(WRVQ_BATCH_ROWS, rows - at), dimensions,
+										keys + at));
+		CHECK_FOR_INTERRUPTS();
 	}
-	if (!(sum > 0) || !isfinite(sum))
-		return 1;
-	return (float) ldexp(1.0, (int) Max(-100, Min(100, rint(-log2(sum / rows)))));
+	SWIFT(scale = wrvq_training.median_scale(keys, rows));
+	pfree(keys);
+	return scale;
 }
 
 /* Scales the sample in place, or normalises it under cosine, as prepare() will do with every row. */
 static void
 prepare_sample(float *sample, int64 rows, const wrvq_shape *shape)
 {
-	wrvq_shape	  plain = {.dimensions = shape->dimensions,
-						   .metric = shape->metric == WRVQ_COSINE ? WRVQ_COSINE : WRVQ_IP,
-						   .level_count = 1,
-						   .scale = shape->scale,
-						   .levels = {{.kind = WRVQ_FLAT, .weight_bits = 16, .codeword_count = 1}}};
-	WrvqCodebook *codebook = WrvqNewCodebook(&plain);
-	WrvqEncoder	 *encoder = WrvqBeginEncoder(codebook, 1, 1);
-
-	for (int64 i = 0; i < rows; i++)
+	for (int64 at = 0; at < rows; at += WRVQ_BATCH_ROWS)
 	{
-		float	   *row = sample + i * shape->dimensions;
-		ptrdiff_t	bad;
-		wrvq_status status;
+		int64	  count = Min(WRVQ_BATCH_ROWS, rows - at);
+		ptrdiff_t kept;
 
-		SWIFT(status = wrvq_kernel.prepare(&codebook->view, row, 1, encoder->scratch, encoder->prepared, &bad));
-		if (status != WRVQ_OK)
-			elog(ERROR, "could not prepare a sample row: status %d", (int) status);
-		memcpy(row, encoder->prepared, sizeof(float) * shape->dimensions);
+		SWIFT(kept = wrvq_training.prepare_sample(sample + at * shape->dimensions, count, shape->dimensions,
+												  shape->metric, shape->scale));
+		if (kept != count)
+			elog(ERROR, "a sample row has no direction");
+		CHECK_FOR_INTERRUPTS();
 	}
 }
 
@@ -137,15 +120,11 @@ prepare_sample(float *sample, int64 rows, const wrvq_shape *shape)
 WrvqCodebook *
 WrvqPlanCodebook(Relation index, const float *sample, int64 rows, int dimensions, double total_rows)
 {
-	wrvq_shape	shape;
-	wrvq_status status;
+	wrvq_shape shape;
 
 	make_shape(index, dimensions, total_rows, &shape);
 	if (shape.metric != WRVQ_COSINE)
 		shape.scale = choose_scale(sample, rows, dimensions);
-	SWIFT(status = wrvq_kernel.shape_check(&shape));
-	if (status != WRVQ_OK)
-		elog(ERROR, "bad shape for %d dimensions", dimensions);
 	return WrvqNewCodebook(&shape);
 }
 

@@ -24,10 +24,10 @@ extension CodebookTrainer {
       var exact = configuration
       exact.weightBits = 16
       codebook = try linear(
-        trainingRows(sample, dimensions: d, configuration), dimensions: d, scale: 1, exact,
+        trainingRows(sample, dimensions: d, configuration, kernels), dimensions: d, scale: 1, exact,
         progress, kernels)
     }
-    let (rows, scale) = try prepared(sample, dimensions: d, configuration.metric)
+    let (rows, scale) = try prepared(sample, dimensions: d, configuration.metric, kernels)
     codebook.scale = scale
     let linearLoss = codebook.loss, count = codebook.levels.count
     codebook.levels = try rows.withUnsafeBufferPointer { rows in
@@ -55,9 +55,9 @@ extension CodebookTrainer {
   /// The rows that are not held out, prepared: those that are to judge must be new to the codebook
   /// from the beginning.
   private static func trainingRows(
-    _ sample: [Float], dimensions d: Int, _ configuration: TrainingConfiguration
+    _ sample: [Float], dimensions d: Int, _ configuration: TrainingConfiguration, _ kernels: Kernels
   ) throws -> [Float] {
-    var (rows, _) = try prepared(sample, dimensions: d, configuration.metric)
+    var (rows, _) = try prepared(sample, dimensions: d, configuration.metric, kernels)
     let training = AdamTrainer.split(rows.count / d, seed: configuration.seed).training.sorted()
     // Rows only move forward: no further copy of the sample is wanted.
     rows.withUnsafeMutableBufferPointer { rows in

@@ -38,7 +38,8 @@ public enum CodebookTrainer {
       return try descend(
         sample, dimensions: dimensions, configuration, adam, progress, kernels)
     }
-    let (rows, scale) = try prepared(sample, dimensions: dimensions, configuration.metric)
+    let (rows, scale) = try prepared(
+      sample, dimensions: dimensions, configuration.metric, kernels)
     return try linear(
       rows, dimensions: dimensions, scale: scale, configuration, progress, kernels)
   }
@@ -94,46 +95,33 @@ public enum CodebookTrainer {
 
   // MARK: - Preparation
 
-  /// The rows in the codebook's space, and what they were multiplied by.
+  /// The rows in the codebook's space, and what they were multiplied by: as an index that trains
+  /// itself prepares its own.
   static func prepared(
-    _ sample: [Float], dimensions: Int, _ metric: Codebook.Metric
+    _ sample: [Float], dimensions d: Int, _ metric: Codebook.Metric, _ kernels: Kernels
   ) throws -> ([Float], scale: Float) {
-    if metric == .cosine {
-      let rows = normalized(sample, dimensions: dimensions)
-      if rows.isEmpty { throw TrainingError.zeroVector(row: 0) }
-      return (rows, 1)
+    let count = sample.count / d
+    let scale = metric == .cosine ? 1 : medianScale(sample, dimensions: d, kernels)
+    var rows = sample
+    let kept = rows.withUnsafeMutableBufferPointer {
+      kernels.training.prepare_sample($0.baseAddress!, count, d, metric.kernelMetric, scale)
     }
-    let scale = scaleToUnit(
-      sample, rows: sample.count / dimensions, dimensions: dimensions)
-    return (sample.map { $0 * scale }, scale)
+    if kept == 0 { throw TrainingError.zeroVector(row: 0) }
+    rows.removeLast((count - kept) * d)
+    return (rows, scale)
   }
 
-  private static func length(_ row: ArraySlice<Float>) -> Double {
-    row.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
-  }
-
-  /// The rows that have a direction, at unit length.
-  private static func normalized(_ sample: [Float], dimensions: Int) -> [Float] {
-    var prepared: [Float] = []
-    prepared.reserveCapacity(sample.count)
-    for start in stride(from: 0, to: sample.count, by: dimensions) {
-      let row = sample[start..<start + dimensions]
-      let length = length(row)
-      if length > 0 { prepared.append(contentsOf: row.lazy.map { Float(Double($0) / length) }) }
+  private static func medianScale(
+    _ sample: [Float], dimensions d: Int, _ kernels: Kernels
+  ) -> Float {
+    let count = sample.count / d
+    var keys = [UInt64](repeating: 0, count: count)
+    return sample.withUnsafeBufferPointer { sample in
+      keys.withUnsafeMutableBufferPointer {
+        kernels.training.length_keys(sample.baseAddress!, count, d, $0.baseAddress!)
+        return kernels.training.median_scale($0.baseAddress!, count)
+      }
     }
-    return prepared
-  }
-
-  /// The power of two that brings the mean length of the rows nearest to one.
-  private static func scaleToUnit(_ sample: [Float], rows: Int, dimensions: Int) -> Float {
-    var total = 0.0
-    for start in stride(from: 0, to: sample.count, by: dimensions) {
-      total += length(sample[start..<start + dimensions])
-    }
-    let mean = total / Double(rows)
-    if mean == 0 { return 1 }
-    let exponent = mean.exponent + (mean.significand > 2.0.squareRoot() ? 1 : 0)
-    return Float(sign: .plus, exponent: min(max(-exponent, -126), 126), significand: 1)
   }
 
   // MARK: - Shape
@@ -143,12 +131,7 @@ public enum CodebookTrainer {
   ) -> wrvq_shape {
     var shape = wrvq_shape()
     shape.dimensions = Int32(dimensions)
-    shape.metric =
-      switch configuration.metric {
-      case .l2: Int32(WRVQ_L2.rawValue)
-      case .ip: Int32(WRVQ_IP.rawValue)
-      case .cosine: Int32(WRVQ_COSINE.rawValue)
-      }
+    shape.metric = configuration.metric.kernelMetric
     shape.level_count = Int32(configuration.levels.count)
     shape.scale = scale
     withUnsafeMutableBytes(of: &shape.levels) {
@@ -290,6 +273,17 @@ private final class TrainerRun {
       }
     }
     return dense
+  }
+}
+
+extension Codebook.Metric {
+  /// As the kernels number it.
+  fileprivate var kernelMetric: Int32 {
+    switch self {
+    case .l2: Int32(WRVQ_L2.rawValue)
+    case .ip: Int32(WRVQ_IP.rawValue)
+    case .cosine: Int32(WRVQ_COSINE.rawValue)
+    }
   }
 }
 

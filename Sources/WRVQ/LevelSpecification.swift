@@ -1,3 +1,5 @@
+import CWRVQKernels
+
 /// What a level is to be like, as on the command line: `flat:1024` or `product:4`.
 public struct LevelSpecification: Sendable, Equatable, CustomStringConvertible {
   public enum Kind: Sendable, Equatable {
@@ -87,14 +89,33 @@ public struct LevelSpecification: Sendable, Equatable, CustomStringConvertible {
 
   /// The levels of an index over `rows` vectors: about 4·√rows lists, but no more than get
   /// `fewRows` each; 16 directions shared by them; and pieces of 4 dimensions (fewer where vectors
-  /// have fewer, more above 1,904, so that a block of entries fits a page).
+  /// have fewer, more where an entry would not fit its page).
   public static func defaultLevels(rows: Int, dimensions: Int) -> [LevelSpecification] {
     let lists = Int((4 * Double(max(1, rows)).squareRoot()).rounded())
-    let pieceDimensions = min(dimensions, max(4, (dimensions + 475) / 476))
-    return [
-      LevelSpecification(.flat(max(min(lists, rows / fewRows, 65536), 1))),
-      LevelSpecification(.flat(16)),
-      LevelSpecification(.product(pieceDimensions: pieceDimensions)),
+    let flat = [max(min(lists, rows / fewRows, 65536), 1), 16]
+    let pieceDimensions = pieceDimensions(below: flat, dimensions: dimensions)
+    return flat.map { LevelSpecification(.flat($0)) } + [
+      LevelSpecification(.product(pieceDimensions: pieceDimensions))
     ]
+  }
+
+  /// Those that an index takes below such flat levels, by any metric: L2's entries are the largest.
+  private static func pieceDimensions(below flat: [Int], dimensions: Int) -> Int {
+    var shape = wrvq_shape()
+    shape.dimensions = Int32(min(max(dimensions, 1), Int(WRVQ_DIMENSIONS_MAX)))
+    shape.metric = Int32(WRVQ_L2.rawValue)
+    shape.scale = 1
+    shape.level_count = Int32(flat.count)
+    for (i, count) in flat.enumerated() {
+      let rule = i == 0 ? WRVQ_WEIGHT_ONE : WRVQ_WEIGHT_PROJECTION
+      wrvq_shape_set_level(
+        &shape, i,
+        wrvq_level_shape(
+          kind: Int32(WRVQ_FLAT.rawValue), weight_rule: Int32(rule.rawValue), weight_bits: 16,
+          codeword_count: Int32(count), piece_count: 0, piece_dimensions: 0))
+    }
+    let status = Kernels.best.training.plan_product(&shape)
+    precondition(status == WRVQ_OK, "no product level fits \(dimensions) dimensions")
+    return Int(wrvq_shape_level(&shape, flat.count).pointee.piece_dimensions)
   }
 }

@@ -370,7 +370,9 @@ private func finish(
     let x = prepared + row &* d, e = s.residuals + row &* d
     let entry = entries + row &* Int(layout.pointee.entry_bytes)
     let residualSquared = encoded[row].residual_squared
-    encoded[row].loss = dot(e, e, d)
+    let loss = dot(e, e, d)
+    encoded[row].loss =
+      loss < typicalLengthMax * typicalLengthMax ? loss : typicalLengthMax * typicalLengthMax
     // c₀ and r = x − c₀ again; r̂ = r − e.
     unpackRow(wrvq_codebook_level(codebook, 0), Int(encoded[row].list), d, s.codeword)
     let codewordProduct = dot(x, s.codeword, d) - dot(s.codeword, s.codeword, d)

@@ -184,27 +184,46 @@ func imageSetLevel(
 }
 
 /// The centre is the mean list: distances keep their precision however far off the origin the data
-/// lies.  Inner products are not invariant under a shift, so only L2 has one.
+/// lies.  Lists of outliers would draw it away from all others.  Inner products are not invariant under
+/// a shift, so only L2 has one.
+///
+/// - Parameter scratch: Twice the dimensions.
 private func setCenter(
   _ codebook: UnsafeMutablePointer<wrvq_codebook>, _ count: Int, _ rows: FloatPointer,
   _ scratch: MutableFloatPointer
 ) {
   let d = codebook.pointee.shape.d
   let mean = scratch + d
-  var i = 0
-  while i < d {
-    var sum = 0.0
-    var row = 0
-    if codebook.pointee.shape.metric == Int32(WRVQ_L2.rawValue) {
-      while row < count {
-        sum += Double(rows[row &* d &+ i])
-        row &+= 1
-      }
-    }
-    mean[i] = Float(sum / Double(count))
-    i &+= 1
+  let isL2 = codebook.pointee.shape.metric == Int32(WRVQ_L2.rawValue)
+  clear(mean, d)
+  // Outliers that are all there is are none.
+  if isL2 && addTypical(rows, count, d, within: typicalLengthMax, mean) == 0 {
+    _ = addTypical(rows, count, d, within: .infinity, mean)
   }
   transformVector(codebook, mean, codebook.pointee.center)
+}
+
+/// Makes the mean of the rows that are not longer; returns how many these are.
+private func addTypical(
+  _ rows: FloatPointer, _ count: Int, _ d: Int, within length: Float, _ mean: MutableFloatPointer
+) -> Int {
+  var n = 0
+  var row = 0
+  while row < count {
+    let x = rows + row &* d
+    if dot(x, x, d) <= length * length {
+      // A running mean, so that single precision does.
+      n &+= 1
+      let share = 1 / Float(n)
+      var i = 0
+      while i < d {
+        mean[i] += (x[i] - mean[i]) * share
+        i &+= 1
+      }
+    }
+    row &+= 1
+  }
+  return n
 }
 
 /// Until a build has statistics, every list looks as if all its rows were its codeword.

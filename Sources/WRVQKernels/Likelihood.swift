@@ -6,6 +6,25 @@ import CWRVQKernels
 // query visits the best ones until a share of all likelihood is spent.  An infinite temperature is
 // the fixed number again; the build measures which one serves its data best.
 
+/// A list's deviation, in mean ones, from which on an outlier is in it (Lengths.swift), if it is beyond
+/// what rows of typical length have, too.  The lists of the data measured with differ by up to three.
+private let outlierDeviation: Float = 8
+
+/// The residuals' variance from which on a list ranks as high as it does for a few outliers' sake.
+///
+/// Such a list is visited before all others, by inner product only; how likely these are is told among
+/// themselves.
+private func outlierVariance(_ query: UnsafePointer<wrvq_query>) -> Float {
+  let shape = wrvq_codebook_shape(query.pointee.codebook!)
+  if shape.pointee.metric != Int32(WRVQ_IP.rawValue) || !(query.pointee.norm_squared > 0) {
+    return .infinity
+  }
+  let deviation = outlierDeviation * query.pointee.deviation
+  let least = typicalLengthMax * typicalLengthMax / Float(shape.pointee.d)
+  let variance = deviation * deviation / query.pointee.norm_squared
+  return variance > least ? variance : least
+}
+
 /// `exp2` of eight numbers, at most 0: relative error below 1e-5; 0 below −126.
 @inline(__always)
 private func exp2OfNegative(_ v: Floats8) -> Floats8 {
@@ -33,8 +52,12 @@ private func exponentScale(_ query: UnsafePointer<wrvq_query>, _ temperature: Fl
   return scale > -.infinity ? scale : 0
 }
 
-/// The best and the worst score.
-private func scoreRange(_ scores: FloatPointer, _ lists: Int) -> (Float, Float) {
+/// The best and the worst score of the lists without outliers.
+private func scoreRange(_ query: UnsafePointer<wrvq_query>, _ lists: Int) -> (Float, Float) {
+  let scores = query.pointee.list_scores!
+  let variances = query.pointee.codebook!.pointee.list_residual_variances
+  let outlier = outlierVariance(query)
+  if outlier < .infinity { return scoreRange(scores, variances, outlier, lists) }
   var lows = Floats8(repeating: scores[0]), highs = lows
   var i = 0
   while i &+ 8 <= lists {
@@ -57,12 +80,30 @@ private func scoreRange(_ scores: FloatPointer, _ lists: Int) -> (Float, Float) 
   return (low, high)
 }
 
-/// Gives every list its likelihood; returns their sum.
+/// The same where there may be outliers; (+∞, −∞) if all lists have some.
+private func scoreRange(
+  _ scores: FloatPointer, _ variances: FloatPointer, _ outlier: Float, _ lists: Int
+) -> (Float, Float) {
+  var low = Float.infinity, high = -Float.infinity
+  var i = 0
+  while i < lists {
+    if variances[i] <= outlier {
+      low = scores[i] < low ? scores[i] : low
+      high = scores[i] > high ? scores[i] : high
+    }
+    i &+= 1
+  }
+  return (low, high)
+}
+
+/// Gives every list its likelihood, lists with outliers none; returns their sum.
 private func fillLikelihoods(
   _ query: UnsafePointer<wrvq_query>, _ lists: Int, best: Float, _ temperature: Float
 ) -> Float {
   let scores = query.pointee.list_scores!, likelihoods = query.pointee.list_likelihoods!
   let bests = Floats8(repeating: best), scale = exponentScale(query, temperature)
+  let variances = query.pointee.codebook!.pointee.list_residual_variances
+  let outliers = Floats8(repeating: outlierVariance(query))
   var sum = Floats8.zero
   var i = 0
   // The scores are padded to sixteen with infinities.
@@ -70,6 +111,7 @@ private func fillLikelihoods(
     let score = load8(scores, i)
     let likelihood = exp2OfNegative((score - bests) * scale)
       .replacing(with: 0, where: score .>= Floats8(repeating: .infinity))
+      .replacing(with: 0, where: load8(variances, i) .> outliers)
     store8(likelihoods, i, likelihood)
     sum += likelihood
     i &+= 8
@@ -107,7 +149,7 @@ func queryProbes(
   _ query: UnsafePointer<wrvq_query>, _ temperature: Float, _ share: Float
 ) -> Int {
   let lists = listCount(wrvq_codebook_shape(query.pointee.codebook!))
-  let (best, worst) = scoreRange(UnsafePointer(query.pointee.list_scores!), lists)
+  let (best, worst) = scoreRange(query, lists)
   if share >= 1 || !(worst > best) { return lists }
   let wanted = share * fillLikelihoods(query, lists, best: best, temperature)
   // The least score at which the lists before it have spent more than the share.
@@ -142,10 +184,11 @@ func queryShares(
 ) {
   let all = listCount(wrvq_codebook_shape(query.pointee.codebook!))
   let scores = UnsafePointer(query.pointee.list_scores!)
-  let total = fillLikelihoods(query, all, best: scoreRange(scores, all).0, temperature)
+  let total = fillLikelihoods(query, all, best: scoreRange(query, all).0, temperature)
   var i = 0
   while i < n {
-    shares[i] = spent(query, all, below: scores[Int(lists[i])]).0 / total
+    let before = spent(query, all, below: scores[Int(lists[i])]).0
+    shares[i] = total > 0 ? before / total : 0
     i &+= 1
   }
 }

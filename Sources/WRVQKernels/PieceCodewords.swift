@@ -124,7 +124,7 @@ struct PieceMeans {
     clear(sums, 16 &* piece.stride)
   }
 
-  /// Adds the first `n` rows of a tile, weighted by the squares of `lengths`.
+  /// Adds the first `n` rows of a tile, weighted by the squares of `lengths`, of outliers by less.
   @inline(never)
   mutating func add(_ x: FloatPointer, _ n: Int, _ lengths: FloatPointer?) {
     let nearest = TileCodes(x, piece, halfNorms)
@@ -133,7 +133,7 @@ struct PieceMeans {
     var r = 0
     while r < n {
       let code = Int(codes[r])
-      let length = lengths.map { $0[r] } ?? 1
+      let length = lengths.map { limitedLength($0[r]) } ?? 1
       let weight = length * length
       totals[code] += weight
       let sum = sums + code &* piece.stride

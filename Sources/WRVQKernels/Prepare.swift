@@ -57,13 +57,16 @@ func prepare(
   return WRVQ_OK
 }
 
-/// Scales one vector, or normalises it under cosine.
+/// Scales one vector, or normalises it under cosine; an outlier becomes shorter (Lengths.swift).
 func scaleVector(
   _ codebook: UnsafePointer<wrvq_codebook>, _ x: FloatPointer, _ out: MutableFloatPointer
 ) -> wrvq_status {
-  scaleVector(
-    x, codebook.pointee.shape.d, by: codebook.pointee.shape.scale,
-    normalised: codebook.pointee.shape.metric == Int32(WRVQ_COSINE.rawValue), out)
+  let d = codebook.pointee.shape.d, metric = codebook.pointee.shape.metric
+  let normalised = metric == Int32(WRVQ_COSINE.rawValue)
+  let status = scaleVector(
+    x, d, by: codebook.pointee.shape.scale, normalised: normalised, out)
+  if status == WRVQ_OK && !normalised { limitLength(x, d, metric, out) }
+  return status
 }
 
 /// `x·scale`, or `x·scale/‖x‖` if normalised.

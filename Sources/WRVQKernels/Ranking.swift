@@ -10,7 +10,8 @@ import CWRVQKernels
 @inline(__always) private func spreadFactor(_ isL2: Bool) -> Float { isL2 ? 0.5 : 3 }
 
 /// Scores every list by the distance at which its nearest row is expected: the mean distance of its
-/// rows less some standard deviations; notes the mean deviation.
+/// rows less some standard deviations; notes the mean deviation, in which those of lists with outliers
+/// (Lengths.swift) count as the greatest that other lists can have.
 @inline(never)
 func scoreLists(_ query: UnsafeMutablePointer<wrvq_query>) {
   let codebook = query.pointee.codebook!
@@ -24,6 +25,10 @@ func scoreLists(_ query: UnsafeMutablePointer<wrvq_query>) {
   let residuals = codebook.pointee.list_residual_variances
   let scores = query.pointee.list_scores!
   var deviations = Floats8.zero
+  let most = Floats8(
+    repeating: typicalLengthMax
+      * ws_sqrt(factor * factor * query.pointee.norm_squared / Float(shape.pointee.d)))
+  let isInner = factor == 1
   var i = 0
   while i < lists {
     let mean = ws_fma(load8(means, i), minusFactor, load8(products, i))
@@ -31,7 +36,7 @@ func scoreLists(_ query: UnsafeMutablePointer<wrvq_query>) {
     let deviation = ws_sqrt8(variance)
     let score = mean - spread * deviation
     let end = i &+ 8 < lists ? 8 : lists &- i
-    deviations += deviation
+    deviations += isInner ? ws_min(deviation, most) : deviation
     var lane = 0
     while lane < end {
       scores[i &+ lane] = score[lane]

@@ -267,7 +267,8 @@ private func lookUpWords(
   return values
 }
 
-/// What the estimate of a row would be if it were exact.
+/// What the estimate of a row would be if it were exact: where lengths are limited (Lengths.swift), at
+/// most what two vectors of that space can have.
 ///
 /// - Parameter distance: The operator's value: Euclidean distance, negative inner product, or one
 ///   less the cosine.
@@ -275,7 +276,15 @@ private func lookUpWords(
 func queryExact(_ query: UnsafePointer<wrvq_query>, _ distance: Double) -> Double {
   let shape = wrvq_codebook_shape(query.pointee.codebook!)
   let scale = Double(shape.pointee.scale)
-  if shape.pointee.metric == Int32(WRVQ_L2.rawValue) { return scale * scale * distance * distance }
-  if shape.pointee.metric == Int32(WRVQ_IP.rawValue) { return scale * scale * distance }
+  let longest = Double(lengthMax(shape.pointee.metric))
+  if shape.pointee.metric == Int32(WRVQ_L2.rawValue) {
+    let exact = scale * scale * distance * distance
+    return exact > 4 * longest * longest ? 4 * longest * longest : exact
+  }
+  if shape.pointee.metric == Int32(WRVQ_IP.rawValue) {
+    let exact = scale * scale * distance
+    let most = longest * ws_sqrt_double(Double(query.pointee.norm_squared))
+    return exact > most ? most : exact < -most ? -most : exact
+  }
   return scale * scale * (distance - 1)
 }

@@ -102,6 +102,35 @@ func shapeCheck(_ shape: UnsafePointer<wrvq_shape>) -> wrvq_status {
   return 6 &+ layout.entry_bytes <= WRVQ_ENTRY_BYTES_MAX ? WRVQ_OK : WRVQ_BAD_SHAPE
 }
 
+/// The fewest dimensions of a piece, below which codes grow and gain little.
+private let pieceDimensionsMin = 4
+
+/// Appends to a shape of flat levels the product level that an index takes: pieces of four dimensions, or
+/// of as many more as an entry needs to stay within its bytes.
+@inline(never)
+func planProduct(_ shape: UnsafeMutablePointer<wrvq_shape>) -> wrvq_status {
+  let d = shape.pointee.d, at = shape.pointee.levelCount
+  if d < 1 || d > Int(WRVQ_DIMENSIONS_MAX) || at < 1 || at >= Int(WRVQ_LEVELS_MAX) {
+    return WRVQ_BAD_SHAPE
+  }
+  shape.pointee.level_count &+= 1
+  // More pieces have no room whatever else an entry has: two codes take a byte.
+  let most = 2 &* Int(WRVQ_ENTRY_BYTES_MAX)
+  var p = greater(lesser(pieceDimensionsMin, d), (d &+ most &- 1) / most)
+  while p <= d {
+    wrvq_shape_set_level(
+      shape, at,
+      wrvq_level_shape(
+        kind: Int32(WRVQ_PRODUCT.rawValue), weight_rule: Int32(WRVQ_WEIGHT_PROJECTION.rawValue),
+        weight_bits: 16, codeword_count: 16,
+        piece_count: Int32(truncatingIfNeeded: (d &+ p &- 1) / p),
+        piece_dimensions: Int32(truncatingIfNeeded: p)))
+    if shapeCheck(shape) == WRVQ_OK { return WRVQ_OK }
+    p &+= 1
+  }
+  return WRVQ_BAD_SHAPE
+}
+
 /// Lays out the fields of a block and of an entry (wrvq_kernels.h).
 @inline(never)
 func blockLayout(

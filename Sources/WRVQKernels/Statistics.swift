@@ -44,6 +44,12 @@ func statisticsAdd(
   while row < n {
     let e = encoded[row], entry = entries + row &* Int(layout.pointee.entry_bytes)
     let list = lists + Int(e.list)
+    // Under L2 an outlier says nothing of the other rows of its list, nor they of it.  Of inner products
+    // it is the largest, if its direction is right: its list must look the part.
+    if hasConstant && e.residual_squared > typicalLengthMax * typicalLengthMax {
+      row &+= 1
+      continue
+    }
     list.pointee.count += 1
     list.pointee.norm += Double(e.norm_squared)
     list.pointee.norm2 += Double(e.norm_squared) * Double(e.norm_squared)

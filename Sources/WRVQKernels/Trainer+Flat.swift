@@ -292,7 +292,7 @@ extension Trainer {
 
   @inline(__always) private func rowWeight(_ position: Int) -> Float {
     if isPlain { return 1 }
-    let length = memory.lengths[row(at: position)]
+    let length = limitedLength(memory.lengths[row(at: position)])
     let weight = length * length
     if !isProjection { return weight }
     let cosine = memory.scores[position]

@@ -7,6 +7,10 @@ import CWRVQKernels
 private func fill(_ kernels: UnsafeMutablePointer<wrvq_training_kernels>) {
   kernels.pointee = wrvq_training_kernels(
     default_transform_block: { defaultTransformBlock($0) },
+    plan_product: { planProduct($0) },
+    length_keys: { lengthKeys($0, $1, $2, $3) },
+    median_scale: { medianScale($0, $1) },
+    prepare_sample: { prepareSample($0, $1, $2, $3, $4) },
     trainer_bytes: { trainerBytes($0, $1) },
     trainer_begin: { trainerBegin($0, $1, $2, $3, $4, $5) },
     trainer_units: { trainerUnits($0) },

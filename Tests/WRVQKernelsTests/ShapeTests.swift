@@ -143,6 +143,70 @@ import Testing
     }
   }
 
+  // MARK: The planner
+
+  /// Level 0 of `lists`, and as many levels of 16 directions as an index has: one even without sub-lists.
+  private static func flatShape(
+    _ dimensions: Int, _ metric: wrvq_metric, lists: Int, fuzzyLevels: Int
+  ) -> wrvq_shape {
+    var shape = wrvq_shape()
+    shape.dimensions = Int32(dimensions)
+    shape.metric = Int32(metric.rawValue)
+    shape.scale = 1
+    shape.fuzzy_levels = Int32(fuzzyLevels)
+    shape.level_count = Int32(1 + max(fuzzyLevels, 1))
+    for i in 0..<Int(shape.level_count) {
+      shape.setLevel(i) {
+        $0.weight_rule = Int32((i == 0 ? WRVQ_WEIGHT_ONE : WRVQ_WEIGHT_PROJECTION).rawValue)
+        $0.weight_bits = 16
+        $0.codeword_count = Int32(i == 0 ? lists : 16)
+      }
+    }
+    return shape
+  }
+
+  /// Every dimension that there can be: an entry fits its 252 bytes, a block its page, and no piece is
+  /// larger than it must be.
+  @Test(arguments: [WRVQ_L2, WRVQ_IP, WRVQ_COSINE], [0, 1, 2])
+  func aProductLevelFitsAtEveryDimension(_ metric: wrvq_metric, _ fuzzyLevels: Int) {
+    let level = KernelLevel.available.last!, kernels = level.kernels, training = level.training
+    var bad: [String] = []
+    for d in 1...Int(WRVQ_DIMENSIONS_MAX) {
+      for lists in [1, 2, 65_536] {
+        var shape = Self.flatShape(d, metric, lists: lists, fuzzyLevels: fuzzyLevels)
+        let levels = shape.level_count, status = training.plan_product(&shape)
+        var layout = wrvq_layout()
+        kernels.layout(&shape, &layout)
+        let product = shape.level(Int(levels)), pieces = Int(product.piece_count)
+        let p = Int(product.piece_dimensions)
+        // Row identifier, constant, a code and a weight a level, codes and a weight of the pieces.
+        let others = 6 + (metric == WRVQ_L2 ? 2 : 0) + 3 * max(fuzzyLevels, 1) + 2
+        let fits = { (p: Int) in others + ((d + p - 1) / p + 1) / 2 <= Int(WRVQ_ENTRY_BYTES_MAX) }
+        let isPlanned =
+          status == WRVQ_OK && shape.level_count == levels + 1
+          && kernels.shape_check(&shape) == WRVQ_OK
+          && layout.entry_bytes + 6 <= WRVQ_ENTRY_BYTES_MAX
+          && layout.block_bytes <= 32 * WRVQ_ENTRY_BYTES_MAX
+          && pieces == (d + p - 1) / p && fits(p) && (p <= 4 || !fits(p - 1)) && p >= min(4, d)
+        if !isPlanned { bad.append("\(d) dimensions, \(lists) lists: \(product)") }
+      }
+    }
+    #expect(bad.isEmpty, "\(bad.count): \(bad.prefix(3))")
+  }
+
+  @Test(arguments: KernelLevel.available)
+  func noProductLevelFitsABadShape(_ level: KernelLevel) {
+    for damage: (inout wrvq_shape) -> Void in [
+      { $0.dimensions = 0 }, { $0.dimensions = 16_001 }, { $0.level_count = 0 },
+      { $0.level_count = 16 }, { $0.metric = 3 }, { $0.setLevel(1) { $0.codeword_count = 0 } },
+      { $0.fuzzy_levels = 3 },
+    ] {
+      var shape = Self.flatShape(100, WRVQ_L2, lists: 4, fuzzyLevels: 1)
+      damage(&shape)
+      #expect(level.training.plan_product(&shape) == WRVQ_BAD_SHAPE)
+    }
+  }
+
   /// A damaged page may hold anything: whatever passes must have sane sizes.
   @Test(arguments: KernelLevel.available)
   func randomDamageIsRejectedOrHarmless(_ level: KernelLevel) {

@@ -272,6 +272,8 @@ check_level(const char *level)
 	report(bad_shapes_are_refused(), level, "shape_check refuses bad shapes");
 	report(training_reduces_loss() && release_guarded(), level, "training reduces the loss from level to level");
 	report(weights_are_fitted(), level, "fit_weights gives ascending values");
+	report(samples_are_prepared(), level, "samples are scaled by their median length");
+	report(product_levels_are_planned(), level, "plan_product appends a level");
 	report(rows_are_encoded(), level, "rows are encoded as well as training promises, alone as in a batch");
 	report(blocks_keep_entries(), level, "blocks keep entries");
 	report(calibration_finds_neighbours(), level, "calibration finds the true neighbours");

@@ -77,6 +77,8 @@ typedef struct Trained
 extern bool train(const wrvq_shape *shape, int n, Trained *trained);
 extern bool training_reduces_loss(void);
 extern bool weights_are_fitted(void);
+extern bool samples_are_prepared(void);
+extern bool product_levels_are_planned(void);
 
 /* ---------- abi_index.c, abi_query.c ---------- */
 

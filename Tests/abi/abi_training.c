@@ -126,3 +126,41 @@ weights_are_fitted(void)
 	}
 	return release_guarded();
 }
+
+/* The median length becomes one, zeros and an outlier apart, and rows are scaled by it in place. */
+bool
+samples_are_prepared(void)
+{
+	enum
+	{
+		n = 7,
+		d = 3
+	};
+	static const float lengths[n] = {8, 8, 1e30f, 8, 0, 16, 1};
+	uint64_t		  *keys = GUARDED(uint64_t, n);
+	float			  *rows = GUARDED(float, n *d);
+	float			   scale;
+
+	for (int i = 0; i < n * d; i++)
+		rows[i] = i % d == 1 ? lengths[i / d] : 0;
+	TRAINING(length_keys)(rows, n, d, keys);
+	scale = TRAINING(median_scale)(keys, n);
+	EXPECT(scale == 0.125f);
+	EXPECT(TRAINING(prepare_sample)(rows, n, d, WRVQ_L2, scale) == n);
+	EXPECT(rows[1] == 1 && rows[5 * d + 1] == 2 && rows[2 * d + 1] > 1 && rows[2 * d + 1] < 1e4f);
+	EXPECT(TRAINING(prepare_sample)(rows, n, d, WRVQ_COSINE, 1) == n - 1);
+	return release_guarded();
+}
+
+bool
+product_levels_are_planned(void)
+{
+	wrvq_shape *shape = GUARDED(wrvq_shape, 1);
+
+	*shape = sample_shape(WRVQ_L2);
+	shape->level_count = 2;
+	EXPECT(TRAINING(plan_product)(shape) == WRVQ_OK);
+	EXPECT(shape->level_count == 3 && shape->levels[2].kind == WRVQ_PRODUCT);
+	EXPECT(KERNEL(shape_check)(shape) == WRVQ_OK);
+	return release_guarded();
+}

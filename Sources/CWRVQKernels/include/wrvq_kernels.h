@@ -97,7 +97,7 @@ typedef struct wrvq_shape
 	int32_t		fuzzy_levels;	/* 0 to 2: so many levels' codes, from level 1, key sub-lists */
 	/* rows and columns of each diagonal block of the transform; 0: no transform */
 	int32_t		transform_block_dimensions;
-	float		scale;			/* vectors are multiplied by it first */
+	float		scale;			/* vectors are multiplied by it first; outliers become shorter (Lengths.swift) */
 	wrvq_level_shape levels[WRVQ_LEVELS_MAX];
 } wrvq_shape;
 
@@ -451,6 +451,7 @@ typedef struct wrvq_kernels
 #if defined(__clang__)
 #define WRVQ_ACCESSOR static inline __attribute__((always_inline, unused))
 WRVQ_ACCESSOR const wrvq_level_shape *WRVQ_NONNULL wrvq_shape_level(const wrvq_shape *WRVQ_NONNULL s, ptrdiff_t i) { return &s->levels[i]; }
+WRVQ_ACCESSOR void wrvq_shape_set_level(wrvq_shape *WRVQ_NONNULL s, ptrdiff_t i, wrvq_level_shape level) { s->levels[i] = level; }
 WRVQ_ACCESSOR uint16_t *WRVQ_NONNULL wrvq_codebook_level(const wrvq_codebook *WRVQ_NONNULL c, ptrdiff_t i) { return c->codewords[i]; }
 WRVQ_ACCESSOR void wrvq_codebook_set_level(wrvq_codebook *WRVQ_NONNULL c, ptrdiff_t i, uint16_t *WRVQ_NONNULL p) { c->codewords[i] = p; }
 WRVQ_ACCESSOR ptrdiff_t wrvq_layout_codes(const wrvq_layout *WRVQ_NONNULL l, ptrdiff_t i) { return l->codes_offset[i]; }

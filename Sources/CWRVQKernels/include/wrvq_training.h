@@ -31,6 +31,32 @@ typedef struct wrvq_training_kernels
 	/* The transform_block_dimensions that suit vectors of so many dimensions. */
 	int32_t		(*WRVQ_NONNULL default_transform_block) (int32_t dimensions);
 
+	/*
+	 * Appends to a shape of flat levels the product level that suits an index:
+	 * level_count grows by one.  WRVQ_BAD_SHAPE if no entry could hold it, or if
+	 * the rest of the shape is bad.
+	 */
+	wrvq_status (*WRVQ_NONNULL plan_product) (wrvq_shape *WRVQ_NONNULL shape);
+
+	/* --- a sample: its scale first, then its rows --- */
+
+	/* keys[n] = the lengths of rows[n][d], which are finite, as numbers in the same order. */
+	void		(*WRVQ_NONNULL length_keys) (const float *WRVQ_NONNULL rows, ptrdiff_t n, ptrdiff_t d, uint64_t *WRVQ_NONNULL keys);
+	/*
+	 * The power of two that brings the median length nearest to one; keys[n] are
+	 * consumed.  Zeros do not count; 1 if there is nothing else.  For cosine the
+	 * scale is 1.
+	 */
+	float		(*WRVQ_NONNULL median_scale) (uint64_t *WRVQ_NONNULL keys, ptrdiff_t n);
+	/*
+	 * Scales (cosine: normalises) rows[n][d], which are finite, in place; outliers
+	 * become shorter.  Returns how many are left: under cosine those of length
+	 * zero go, and the others move up.
+	 */
+	ptrdiff_t	(*WRVQ_NONNULL prepare_sample) (float *WRVQ_NONNULL rows, ptrdiff_t n, ptrdiff_t d, int32_t metric, float scale);
+
+	/* --- the trainer --- */
+
 	/* Bytes of memory for a trainer on n sample rows, without the sample; 0 if the shape is bad. */
 	int64_t		(*WRVQ_NONNULL trainer_bytes) (const wrvq_shape *WRVQ_NONNULL shape, int64_t n);
 	/*
