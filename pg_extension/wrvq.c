@@ -10,6 +10,7 @@
 #include "commands/progress.h"
 #include "commands/vacuum.h"
 #include "libpq/pqsignal.h"
+#include "utils/backend_progress.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
@@ -203,7 +204,18 @@ WrvqCodebookOption(Relation index)
 	return (char *) options + options->codebook_offset;
 }
 
-/* Names for pg_stat_progress_create_index; phase 1 is the server's. */
+/* A phase begins, of so many tuples; 0: nobody knows, or there are none. */
+void
+WrvqBeginPhase(WrvqPhase phase, int64 tuples)
+{
+	const int params[] = {PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_CREATEIDX_TUPLES_TOTAL, PROGRESS_CREATEIDX_TUPLES_DONE,
+						  PROGRESS_SCAN_BLOCKS_TOTAL, PROGRESS_SCAN_BLOCKS_DONE};
+	const int64 values[] = {phase, tuples, 0, 0, 0};
+
+	pgstat_progress_update_multi_param(lengthof(params), params, values);
+}
+
+/* Names for pg_stat_progress_create_index. */
 static char *
 wrvqbuildphasename(int64 phase)
 {
@@ -211,21 +223,18 @@ wrvqbuildphasename(int64 phase)
 	{
 		case PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE:
 			return "initializing";
-		case 2:
+		case WRVQ_PHASE_SAMPLE:
 			return "sampling rows";
-		case 3:
+		case WRVQ_PHASE_TRAIN:
 			return "training the codebook";
-		case 4:
+		case WRVQ_PHASE_ENCODE:
 			return "encoding rows";
-		case 5:
+		case WRVQ_PHASE_SORT:
 			return "sorting entries";
-		case 6:
+		case WRVQ_PHASE_WRITE:
 			return "writing pages";
-		/* wrvq_recall()'s */
-		case WRVQ_PHASE_COMPARING:
-			return "comparing all rows with the queries";
-		case WRVQ_PHASE_SEARCHING:
-			return "searching for the queries";
+		case WRVQ_PHASE_MEASURE:
+			return "measuring recall";
 		default:
 			return NULL;
 	}

@@ -16,6 +16,7 @@
 #include "access/tableam.h"
 #include "fmgr.h"
 #include "nodes/execnodes.h"
+#include "port/atomics.h"
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 #include "utils/tuplesort.h"
@@ -244,6 +245,19 @@ extern int	  wrvq_iterative_scan; /* a WrvqIterativeScan */
 
 extern const char *WrvqCodebookOption(Relation index);
 
+/* Phases of a build, for pg_stat_progress_create_index; the first one is the server's. */
+typedef enum WrvqPhase
+{
+	WRVQ_PHASE_SAMPLE = 2,
+	WRVQ_PHASE_TRAIN,
+	WRVQ_PHASE_ENCODE,
+	WRVQ_PHASE_SORT,
+	WRVQ_PHASE_WRITE,
+	WRVQ_PHASE_MEASURE
+} WrvqPhase;
+
+extern void WrvqBeginPhase(WrvqPhase phase, int64 tuples);
+
 /* ---------- wrvqalter.c ---------- */
 
 extern void WrvqWatchOptions(void);
@@ -432,12 +446,24 @@ extern void			 WrvqCheckCode(const WrvqCoder *coder, const WrvqCodeValue *value)
 extern void			 WrvqBadCode(const WrvqCoder *coder) __attribute__((noreturn));
 extern float		*WrvqDecode(const WrvqCoder *coder, const WrvqCodeValue *value, int levels, void *scratch);
 
+/* ---------- wrvqmemory.c ---------- */
+
+extern int	 WrvqWorkersThatFit(const wrvq_shape *shape, int queries, int wanted);
+extern bool	 WrvqTrainingFits(const wrvq_shape *shape, int64 training_bytes, int queries);
+extern int	 WrvqSortKilobytes(const wrvq_shape *shape, int queries, int workers);
+extern int	 WrvqQueriesThatFit(int dimensions, int64 wanted);
+extern int64 WrvqHeldOutRows(int dimensions, int64 rows);
+extern int64 WrvqSampleThatFits(const wrvq_shape *shape, int64 wanted);
+extern int	 WrvqListsThatFit(const wrvq_shape *shape, int wanted);
+extern bool	 WrvqListsFit(const wrvq_shape *shape, int lists);
+extern void	 WrvqCheckListsFit(Relation index, const wrvq_shape *shape, int lists);
+
 /* ---------- wrvqtrain.c ---------- */
 
 typedef struct WrvqWorkers WrvqWorkers;
 
 extern WrvqCodebook *WrvqPlanCodebook(Relation index, const float *sample, int64 rows, int dimensions,
-									  double total_rows);
+									  double total_rows, bool may_refuse);
 extern void			 WrvqTrain(WrvqCodebook *codebook, float *sample, int64 rows, WrvqWorkers *workers);
 extern Size			 WrvqTrainingBytes(const WrvqCodebook *codebook, int64 rows);
 extern int64		 WrvqSampleRows(Relation index, int dimensions, double total_rows);
@@ -505,6 +531,9 @@ extern void			WrvqEncode(WrvqEncoder *encoder);
 
 /* ---------- wrvqcalibrate.c ---------- */
 
+/* queries that a build measures itself with: their recall at .9 has a standard error of half a point */
+#define WRVQ_CALIBRATION_QUERIES 1024
+
 typedef struct WrvqCalibration WrvqCalibration;
 
 extern WrvqCalibration *WrvqNewCalibration(WrvqSample *sample, bool hold_out);
@@ -553,13 +582,15 @@ typedef struct WrvqPass
 	MemoryContext	   row_context;
 	double			   rows; /* encoded */
 	double			   loss; /* their sum */
+	pg_atomic_uint64   own_rows;
+	pg_atomic_uint64  *rows_of_all; /* encoded by all participants so far, for whoever watches */
 } WrvqPass;
 
 extern Tuplesortstate *WrvqBeginSort(int memory_kb, SortCoordinate coordinate);
 extern WrvqPass *WrvqBeginPass(Relation heap, Relation index, IndexInfo *info, const WrvqCodebook *codebook, int spill,
 							   WrvqCalibration *calibration, void *statistics, Tuplesortstate *sort);
 extern double	 WrvqRunPass(WrvqPass *pass, TableScanDesc scan, bool progress);
-extern void		 WrvqWriteSorted(Tuplesortstate *sort, WrvqWriter *writer, int64 entries);
+extern void		 WrvqWriteSorted(Tuplesortstate *sort, WrvqWriter *writer);
 
 /* ---------- wrvqworkers.c ---------- */
 

@@ -32,6 +32,7 @@ typedef struct BuildState
 	WrvqWorkers		  *workers; /* NULL: none */
 	void			  *statistics;
 	Tuplesortstate	  *sort;
+	double			   expected_rows; /* by the sample */
 	double			   heap_tuples;
 	double			   rows;
 	double			   loss;
@@ -43,7 +44,7 @@ encode_table(BuildState *state)
 {
 	int64 bytes;
 
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 4);
+	WrvqBeginPhase(WRVQ_PHASE_ENCODE, (int64) state->expected_rows);
 	SWIFT(bytes = wrvq_kernel.statistics_bytes(&state->codebook->view));
 	state->statistics = palloc_extended(bytes, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	WrvqBeginCalibration(state->calibration, state->codebook);
@@ -55,7 +56,9 @@ encode_table(BuildState *state)
 	{
 		WrvqPass *pass;
 
-		state->sort = WrvqBeginSort(maintenance_work_mem, NULL);
+		state->sort = WrvqBeginSort(WrvqSortKilobytes(&state->codebook->view.shape,
+													  WrvqCalibrationQueries(state->calibration), 0),
+									NULL);
 		pass = WrvqBeginPass(state->heap, state->index, state->info, state->codebook, state->meta.spill,
 							 state->calibration, state->statistics, state->sort);
 		state->heap_tuples = WrvqRunPass(pass, NULL, true);
@@ -72,14 +75,14 @@ write_index(BuildState *state)
 
 	if (state->rows > 0)
 		SWIFT(wrvq_kernel.image_set_statistics(&state->codebook->view, state->statistics));
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 5);
+	WrvqBeginPhase(WRVQ_PHASE_SORT, (int64) state->rows * state->meta.spill);
 	tuplesort_performsort(state->sort);
 	WrvqStoreCodebook(state->index, &state->meta, state->codebook);
 	/* before the entries, which come and go: an index can be cut off behind the last page that stays */
 	WrvqWriteDirectory(state->index, &state->meta);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 6);
+	WrvqBeginPhase(WRVQ_PHASE_WRITE, (int64) state->rows * state->meta.spill);
 	writer = WrvqBeginWriter(state->index, state->codebook);
-	WrvqWriteSorted(state->sort, writer, (int64) state->rows * state->meta.spill);
+	WrvqWriteSorted(state->sort, writer);
 	WrvqEndWriter(writer);
 	WrvqFillDirectory(state->index, &state->meta, WrvqWrittenLists(writer));
 	tuplesort_end(state->sort);
@@ -95,6 +98,7 @@ build_trained(BuildState *state)
 	state->meta.is_trained = true;
 	state->meta.build_entries = state->meta.entries = state->rows * state->meta.spill;
 	state->meta.loss = state->rows > 0 ? state->loss / state->rows : 0;
+	WrvqBeginPhase(WRVQ_PHASE_MEASURE, 0);
 	WrvqEndCalibration(state->calibration, state->index, &state->meta);
 	WrvqWriteMeta(state->index, &state->meta);
 }
@@ -205,7 +209,7 @@ static WrvqCodebook *
 choose_codebook(BuildState *state)
 {
 	WrvqOptions	 *options = WrvqGetOptions(state->index);
-	bool		  has_lists = options != NULL && options->lists > 0, trains;
+	bool		  has_lists = options != NULL && options->lists > 0, trains, is_enough;
 	WrvqSample	 *sample = NULL;
 	WrvqCodebook *codebook = NULL;
 
@@ -216,20 +220,24 @@ choose_codebook(BuildState *state)
 	/* a ready codebook needs only some rows to measure the index with */
 	if (sample == NULL)
 		sample = WrvqSampleTable(state->heap, state->index, state->info, codebook != NULL ? CALIBRATION_ROWS : 0);
+	state->expected_rows = sample->total_rows;
 	if (codebook != NULL && sample->rows > 0)
 		check_codebook_dimensions(state, codebook, sample->dimensions);
 	if (WrvqCodebookOption(state->index) != NULL && codebook == NULL)
 		WrvqReportNoCodebook(state->index, sample->rows > 0 && !is_restoring() ? ERROR : WARNING);
-	trains = codebook == NULL && (sample->rows >= WRVQ_TRAIN_ROWS || (has_lists && sample->rows > 0));
-	state->calibration = WrvqNewCalibration(sample, trains && sample->rows >= WRVQ_TRAIN_ROWS);
+	/* a full sample is one of many rows, for which there is not the memory */
+	is_enough = sample->rows > 0 && sample->rows >= Min(WRVQ_TRAIN_ROWS, sample->capacity);
+	trains = codebook == NULL && (is_enough || (has_lists && sample->rows > 0));
+	state->calibration = WrvqNewCalibration(sample, trains && is_enough);
 	if (codebook != NULL)
 		state->workers = start_workers(state, codebook, 0);
 	else if (trains)
 	{
 		codebook =
-			WrvqPlanCodebook(state->index, sample->vectors, sample->rows, sample->dimensions, sample->total_rows);
+			WrvqPlanCodebook(state->index, sample->vectors, sample->rows, sample->dimensions, sample->total_rows, true);
 		state->workers = start_workers(state, codebook, WrvqTrainingBytes(codebook, sample->rows));
 		WrvqTrain(codebook, sample->vectors, sample->rows, state->workers);
+		sample->vectors = NULL;
 	}
 	if (sample->vectors != NULL)
 		pfree(sample->vectors);

@@ -11,9 +11,6 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-/* their recall at .9 has a standard error of half a point */
-#define CALIBRATION_QUERIES 1024
-
 /* the same table gives the same curve */
 #define HOLD_OUT_SEED 20261124
 
@@ -112,7 +109,8 @@ WrvqCalibration *
 WrvqNewCalibration(WrvqSample *sample, bool hold_out)
 {
 	WrvqCalibration *calibration = palloc0(sizeof(WrvqCalibration));
-	int64			 wanted = Min(hold_out ? sample->rows / 8 : sample->rows, CALIBRATION_QUERIES);
+	int64			 most = Min(hold_out ? sample->rows / 8 : sample->rows, WRVQ_CALIBRATION_QUERIES);
+	int64			 wanted = sample->rows > 0 ? WrvqQueriesThatFit(sample->dimensions, most) : 0;
 	pg_prng_state	 random;
 
 	calibration->vectors = palloc_extended(sizeof(float) * sample->dimensions * Max(1, wanted), MCXT_ALLOC_HUGE);
@@ -136,16 +134,22 @@ WrvqBeginCalibration(WrvqCalibration *calibration, const WrvqCodebook *codebook)
 {
 	int			 dimensions = codebook->view.shape.dimensions;
 	int64		 bytes;
-	WrvqEncoder *encoder = WrvqBeginEncoder(codebook, 1, Max(1, calibration->queries));
-	ptrdiff_t	 bad;
-	wrvq_status	 status;
+	WrvqEncoder *encoder = WrvqBeginEncoder(codebook, 1, WRVQ_BATCH_ROWS);
 
 	calibration->codebook = codebook;
-	SWIFT(status = wrvq_kernel.prepare(&codebook->view, calibration->vectors, calibration->queries, encoder->scratch,
-									   encoder->prepared, &bad));
-	if (status != WRVQ_OK)
-		elog(ERROR, "could not prepare a calibration query of %d dimensions", dimensions);
-	calibration->prepared = encoder->prepared;
+	calibration->prepared = palloc_extended(sizeof(float) * dimensions * Max(1, calibration->queries), MCXT_ALLOC_HUGE);
+	for (int at = 0; at < calibration->queries; at += WRVQ_BATCH_ROWS)
+	{
+		Size		offset = (Size) at * dimensions;
+		ptrdiff_t	bad;
+		wrvq_status status;
+
+		SWIFT(status = wrvq_kernel.prepare(&codebook->view, calibration->vectors + offset,
+										   Min(WRVQ_BATCH_ROWS, calibration->queries - at), encoder->scratch,
+										   calibration->prepared + offset, &bad));
+		if (status != WRVQ_OK)
+			elog(ERROR, "could not prepare a calibration query of %d dimensions", dimensions);
+	}
 	SWIFT(bytes = wrvq_kernel.calibration_bytes(&codebook->view, calibration->queries));
 	calibration->state = palloc_extended(bytes, MCXT_ALLOC_HUGE);
 	WrvqShareCalibration(calibration, calibration->state);

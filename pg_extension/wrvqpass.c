@@ -61,6 +61,8 @@ WrvqBeginPass(Relation heap, Relation index, IndexInfo *info, const WrvqCodebook
 	pass->sort = sort;
 	pass->encoder = WrvqBeginEncoder(codebook, spill, WRVQ_BATCH_ROWS);
 	pass->sort_slot = MakeSingleTupleTableSlot(entry_descriptor(), &TTSOpsVirtual);
+	pg_atomic_init_u64(&pass->own_rows, 0);
+	pass->rows_of_all = &pass->own_rows;
 	pass->row_context = AllocSetContextCreate(CurrentMemoryContext, "wrvq row", ALLOCSET_DEFAULT_SIZES);
 	return pass;
 }
@@ -110,6 +112,8 @@ encode_batch(WrvqPass *pass)
 		pass->loss += encoder->encoded[i].loss;
 	WrvqCalibrate(pass->calibration, encoder);
 	pass->rows += encoder->count;
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
+								 (int64) pg_atomic_add_fetch_u64(pass->rows_of_all, encoder->count));
 	encoder->count = 0;
 }
 
@@ -152,12 +156,11 @@ WrvqRunPass(WrvqPass *pass, TableScanDesc scan, bool progress)
 
 /* Writes the sorted entries in order. */
 void
-WrvqWriteSorted(Tuplesortstate *sort, WrvqWriter *writer, int64 entries)
+WrvqWriteSorted(Tuplesortstate *sort, WrvqWriter *writer)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(entry_descriptor(), &TTSOpsMinimalTuple);
 	int64			done = 0;
 
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, entries);
 	while (tuplesort_gettupleslot(sort, true, false, slot, NULL))
 	{
 		bool			isnull;

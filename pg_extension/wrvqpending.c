@@ -193,11 +193,10 @@ install_codebook(Relation index, WrvqReranker *reranker, WrvqMetaData *meta, con
 		float *vectors;
 		int64  sampled = sample_pending(index, reranker, rows, count, meta->dimensions, snapshot, &vectors);
 
-		if (sampled < WRVQ_TRAIN_ROWS)
+		if (sampled < Min(WRVQ_TRAIN_ROWS, WrvqSampleRows(index, meta->dimensions, count)))
 			return false;
-		codebook = WrvqPlanCodebook(index, vectors, sampled, meta->dimensions, count);
+		codebook = WrvqPlanCodebook(index, vectors, sampled, meta->dimensions, count, false);
 		WrvqTrain(codebook, vectors, sampled, NULL);
-		pfree(vectors);
 	}
 	meta->build_id = pg_prng_uint64(&pg_global_prng_state);
 	meta->build_entries = 0;

@@ -108,11 +108,27 @@ guess_rows(Relation heap, BlockNumber blocks)
 	return 4.0 * blocks;
 }
 
+/* Blocks read between two reports of progress, where all are. */
+#define BLOCKS_REPORTED 256
+
 static void
 read_blocks(SampleState *state, Relation heap, IndexInfo *info, BlockNumber start, BlockNumber count)
 {
 	table_index_build_range_scan(heap, state->index, info, false, false, false, start, count, sample_callback, state,
 								 NULL);
+}
+
+static void
+read_all_blocks(SampleState *state, Relation heap, IndexInfo *info, BlockNumber blocks)
+{
+	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, blocks);
+	for (BlockNumber at = 0; at < blocks; at += Min(BLOCKS_REPORTED, blocks - at))
+	{
+		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, at);
+		read_blocks(state, heap, info, at, Min(BLOCKS_REPORTED, blocks - at));
+		CHECK_FOR_INTERRUPTS();
+	}
+	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, blocks);
 }
 
 /*
@@ -134,14 +150,13 @@ WrvqSampleTable(Relation heap, Relation index, IndexInfo *info, int64 wanted)
 	state.rows_to_skip = -1;
 	state.wanted = wanted;
 	if (wanted == 0)
-		wanted = WrvqSampleRows(index, 1, state.sample->total_rows);
+		wanted = WrvqSampleRows(index, 0, state.sample->total_rows);
 	begin_reservoir(&state.reservoir, wanted);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 2);
+	WrvqBeginPhase(WRVQ_PHASE_SAMPLE, 0);
 
 	if (blocks <= wanted)
 	{
-		if (blocks > 0)
-			read_blocks(&state, heap, info, 0, blocks);
+		read_all_blocks(&state, heap, info, blocks);
 		visited = blocks;
 	}
 	else
@@ -149,16 +164,18 @@ WrvqSampleTable(Relation heap, Relation index, IndexInfo *info, int64 wanted)
 		BlockSamplerData sampler;
 
 		BlockSampler_Init(&sampler, blocks, wanted, SAMPLING_SEED);
+		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, wanted);
 		for (; BlockSampler_HasMore(&sampler); visited++)
 		{
 			read_blocks(&state, heap, info, BlockSampler_Next(&sampler), 1);
+			pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, (int64) visited + 1);
 			CHECK_FOR_INTERRUPTS();
 		}
 	}
 	/* a few rows in a table of many empty blocks */
 	if (state.rows_seen == 0 && visited < blocks)
 	{
-		read_blocks(&state, heap, info, 0, blocks);
+		read_all_blocks(&state, heap, info, blocks);
 		visited = blocks;
 	}
 	state.sample->total_rows = visited == 0 ? 0 : state.rows_seen / visited * blocks;

@@ -18,28 +18,32 @@
 /* codewords of level 1, which key the sub-lists */
 #define SUBLISTS 16
 
+/* a training's work, in "tuples" of pg_stat_progress_create_index */
+#define PROGRESS_UNITS 1000
+
+/* steps in which a sample moves into shared memory, a sixteenth of it being there twice; smaller ones are not worth it */
+#define MOVES		   16
+#define MOVE_BYTES_MIN ((Size) 1024 * 1024)
+
+/* Lists that the options ask for; 0: none are said. */
+static int
+lists_option(Relation index)
+{
+	WrvqOptions *options = WrvqGetOptions(index);
+
+	return options == NULL ? 0 : options->lists;
+}
+
 /*
  * Lists for a number of rows: 4 square roots.  The cost of ranking lists and
  * that of scanning them then stay in proportion.
  */
 static int
-choose_lists(Relation index, double rows)
+wanted_lists(Relation index, double rows)
 {
-	WrvqOptions *options = WrvqGetOptions(index);
+	int asked = lists_option(index);
 
-	if (options != NULL && options->lists > 0)
-		return options->lists;
-	return Max(1, Min(WRVQ_LISTS_MAX, (int) rint(4 * sqrt(rows))));
-}
-
-/* Sample rows that training wants: enough a list, and no more than fit maintenance_work_mem. */
-int64
-WrvqSampleRows(Relation index, int dimensions, double total_rows)
-{
-	int64 wanted = Max((int64) 10000, (int64) choose_lists(index, total_rows) * 25);
-	int64 fitting = (int64) maintenance_work_mem * 1024 / 2 / (sizeof(float) * Max(dimensions, 1));
-
-	return Max(1, Min(wanted, Max(fitting, 256)));
+	return asked > 0 ? asked : Max(1, Min(WRVQ_LISTS_MAX, (int) rint(4 * sqrt(rows))));
 }
 
 /* By size: with two levels a sub-list must still fill half a block, or ranking it costs what it spares. */
@@ -61,9 +65,8 @@ flat_level(int codewords, wrvq_weight_rule rule)
 
 /* flat lists, flat directions for each level of sub-lists, a product level with a transform */
 static void
-make_shape(Relation index, int dimensions, double total_rows, wrvq_shape *shape)
+make_shape(Relation index, int dimensions, double total_rows, int lists, wrvq_shape *shape)
 {
-	int			lists = choose_lists(index, total_rows);
 	wrvq_status status;
 
 	memset(shape, 0, sizeof(wrvq_shape));
@@ -116,13 +119,71 @@ prepare_sample(float *sample, int64 rows, const wrvq_shape *shape)
 	}
 }
 
-/* A codebook for an index of about total_rows rows, empty as yet, in the current memory context. */
-WrvqCodebook *
-WrvqPlanCodebook(Relation index, const float *sample, int64 rows, int dimensions, double total_rows)
+/*
+ * Sample rows that training wants: enough a list.  dimensions, unless they are 0: and no more than fit, but a row
+ * for each list that was asked for, of those that are not held out.
+ */
+int64
+WrvqSampleRows(Relation index, int dimensions, double total_rows)
 {
+	int		   asked = lists_option(index), lists = wanted_lists(index, total_rows);
+	int64	   wanted = Max((int64) 10000, (int64) lists * 25);
 	wrvq_shape shape;
 
-	make_shape(index, dimensions, total_rows, &shape);
+	if (dimensions == 0)
+		return wanted;
+	make_shape(index, dimensions, total_rows, lists, &shape);
+	if (asked > 0 && WrvqListsFit(&shape, asked))
+		return Max(WrvqSampleThatFits(&shape, wanted), asked + WrvqHeldOutRows(dimensions, asked));
+	shape.levels[0].codeword_count = WrvqListsThatFit(&shape, lists);
+	return WrvqSampleThatFits(&shape, wanted);
+}
+
+/*
+ * Lists of an index that learns from so many rows of all: as many as were asked
+ * for, or as suit the rows.  No more than there are rows to learn from, as
+ * others would be copies of these, and no more than fit the memory.
+ */
+static int
+choose_lists(Relation index, wrvq_shape *shape, int64 rows, double total_rows, bool may_refuse)
+{
+	int wanted = wanted_lists(index, total_rows), lists = wanted, fitting;
+
+	if (lists_option(index) > 0)
+	{
+		if (lists > total_rows)
+			lists = Min(lists, rows);
+		if (lists < wanted)
+			ereport(NOTICE, (errmsg("lists of index \"%s\" reduced to %d of %d: there are no more rows to learn from",
+									RelationGetRelationName(index), lists, wanted),
+							 errhint("REINDEX once the table has more rows.")));
+		if (may_refuse)
+			WrvqCheckListsFit(index, shape, lists);
+		if (WrvqListsFit(shape, lists))
+			return Min(lists, rows);
+	}
+	fitting = Min(WrvqListsThatFit(shape, lists), rows);
+	if (fitting < lists)
+		ereport(NOTICE, (errmsg("lists of index \"%s\" reduced to %d of %d, to keep within maintenance_work_mem",
+								RelationGetRelationName(index), fitting, lists),
+						 errhint("With more memory, searches of the index are faster.")));
+	return fitting;
+}
+
+/*
+ * A codebook for an index of about total_rows rows, empty as yet, in the
+ * current memory context.  may_refuse: raises an error if the lists that were
+ * asked for do not fit the memory.
+ */
+WrvqCodebook *
+WrvqPlanCodebook(Relation index, const float *sample, int64 rows, int dimensions, double total_rows, bool may_refuse)
+{
+	wrvq_shape shape;
+	int		   lists;
+
+	make_shape(index, dimensions, total_rows, wanted_lists(index, total_rows), &shape);
+	lists = choose_lists(index, &shape, rows, total_rows, may_refuse);
+	make_shape(index, dimensions, total_rows, lists, &shape);
 	if (shape.metric != WRVQ_COSINE)
 		shape.scale = choose_scale(sample, rows, dimensions);
 	return WrvqNewCodebook(&shape);
@@ -166,7 +227,7 @@ run_trainer(wrvq_trainer *trainer, WrvqWorkers *workers)
 			}
 		SWIFT(status = wrvq_training.trainer_advance(trainer));
 		SWIFT(progress = wrvq_training.trainer_progress(trainer));
-		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) (progress * 1000));
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) (progress * PROGRESS_UNITS));
 		CHECK_FOR_INTERRUPTS();
 	} while (status == WRVQ_MORE);
 }
@@ -191,7 +252,29 @@ take_results(WrvqCodebook *codebook, const wrvq_trainer *trainer)
 	}
 }
 
-/* Fills a planned codebook; consumes the sample.  With the help of workers, if there are any. */
+/*
+ * Moves the sample to where the workers see it, too, from its end on: what has
+ * been copied is given back at once, so that there are no two of it.
+ */
+static void
+move_sample(float *sample, Size bytes, char *target)
+{
+	Size step = Max(bytes / MOVES, MOVE_BYTES_MIN);
+
+	while (bytes > 0)
+	{
+		Size part = Min(step, bytes);
+
+		bytes -= part;
+		memcpy(target + bytes, (char *) sample + bytes, part);
+		if (bytes > 0)
+			sample = repalloc_huge(sample, bytes);
+		CHECK_FOR_INTERRUPTS();
+	}
+	pfree(sample);
+}
+
+/* Fills a planned codebook; consumes and frees the sample.  With the help of workers, if there are any. */
 void
 WrvqTrain(WrvqCodebook *codebook, float *sample, int64 rows, WrvqWorkers *workers)
 {
@@ -199,25 +282,28 @@ WrvqTrain(WrvqCodebook *codebook, float *sample, int64 rows, WrvqWorkers *worker
 	MemoryContext	  context = AllocSetContextCreate(caller, "wrvq training", ALLOCSET_DEFAULT_SIZES);
 	const wrvq_shape *shape = &codebook->view.shape;
 	char			 *memory = WrvqTrainingMemory(workers);
+	float			 *rows_of_all = (float *) memory;
 	wrvq_trainer	 *trainer;
 
 	MemoryContextSwitchTo(context);
+	WrvqBeginPhase(WRVQ_PHASE_TRAIN, PROGRESS_UNITS);
 	prepare_sample(sample, rows, shape);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, 3);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, 1000);
 	if (memory != NULL)
 	{
-		/* the sample where the workers can see it, too */
-		memcpy(memory, sample, sizeof(float) * shape->dimensions * rows);
-		sample = (float *) memory;
+		move_sample(sample, sizeof(float) * shape->dimensions * rows, memory);
 		memory += sample_bytes(codebook, rows);
 	}
 	else
+	{
+		rows_of_all = sample;
 		memory = (char *) TYPEALIGN(64, MemoryContextAllocHuge(context, WrvqTrainingBytes(codebook, rows) -
 																			sample_bytes(codebook, rows) + 64));
-	SWIFT(trainer = wrvq_training.trainer_begin(shape, sample, rows, TRAINING_SEED, TRAINING_ITERATIONS, memory));
+	}
+	SWIFT(trainer = wrvq_training.trainer_begin(shape, rows_of_all, rows, TRAINING_SEED, TRAINING_ITERATIONS, memory));
 	run_trainer(trainer, workers);
 	take_results(codebook, trainer);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
+	if (rows_of_all == sample)
+		pfree(sample);
 }

@@ -63,6 +63,7 @@ typedef struct Shared
 	 */
 	pg_atomic_uint64  ticket;
 	pg_atomic_uint32  units_done;
+	pg_atomic_uint64  rows_encoded;
 	ConditionVariable units_are_done;
 
 	/* what the workers have found */
@@ -160,6 +161,7 @@ fill_shared_memory(WrvqWorkers *workers, Relation heap, Relation index, const Wr
 	pg_atomic_init_u32(&shared->stage, STAGE_TRAIN);
 	pg_atomic_init_u64(&shared->ticket, 0);
 	pg_atomic_init_u32(&shared->units_done, 0);
+	pg_atomic_init_u64(&shared->rows_encoded, 0);
 	SpinLockInit(&shared->mutex);
 	workers->shared = shared;
 
@@ -222,13 +224,13 @@ WrvqWorkers *
 WrvqStartWorkers(Relation heap, Relation index, IndexInfo *info, const WrvqCodebook *codebook, int queries,
 				 Size training_bytes)
 {
-	int			 wanted = plan_workers(heap, index);
+	int			 wanted = WrvqWorkersThatFit(&codebook->view.shape, queries, plan_workers(heap, index));
 	WrvqWorkers *workers;
 	int64		 image_bytes;
 
 	if (wanted == 0)
 		return NULL;
-	if (!has_shared_memory(training_bytes))
+	if (!has_shared_memory(training_bytes) || !WrvqTrainingFits(&codebook->view.shape, training_bytes, queries))
 		training_bytes = 0;
 	workers = palloc0(sizeof(WrvqWorkers));
 	EnterParallelMode();
@@ -328,6 +330,13 @@ help_to_train(Shared *shared, char *training)
 
 /* ---------- encoding ---------- */
 
+/* For the sorts of all participants. */
+static int
+sort_kilobytes(const Shared *shared)
+{
+	return WrvqSortKilobytes(&shared->shape, shared->queries, shared->participants - 1);
+}
+
 /* One participant's pass and sort; returns the rows of the table that it met. */
 static double
 encode_part(Shared *shared, Sharedsort *sort, ParallelTableScanDesc scan, Relation heap, Relation index,
@@ -341,10 +350,11 @@ encode_part(Shared *shared, Sharedsort *sort, ParallelTableScanDesc scan, Relati
 	coordinate->isWorker = true;
 	coordinate->nParticipants = -1;
 	coordinate->sharedsort = sort;
-	sorted = WrvqBeginSort(maintenance_work_mem / shared->participants, coordinate);
+	sorted = WrvqBeginSort(sort_kilobytes(shared) / shared->participants, coordinate);
 	pass = WrvqBeginPass(heap, index, info, codebook, WrvqSpill(index, codebook),
 						 WrvqPartOfCalibration(codebook, shared->queries, state + statistics_bytes(codebook), nearness),
 						 state, sorted);
+	pass->rows_of_all = &shared->rows_encoded;
 	heap_tuples = WrvqRunPass(pass, table_beginscan_parallel(heap, scan), !IsParallelWorker());
 	tuplesort_performsort(sorted);
 	tuplesort_end(sorted);
@@ -438,7 +448,7 @@ WrvqEncodeTogether(WrvqWorkers *workers, Relation heap, Relation index, IndexInf
 	coordinate->isWorker = false;
 	coordinate->nParticipants = shared->participants;
 	coordinate->sharedsort = workers->sort;
-	return WrvqBeginSort(maintenance_work_mem, coordinate);
+	return WrvqBeginSort(sort_kilobytes(shared), coordinate);
 }
 
 /* Waits for the workers to be gone and frees what was shared, sorted entries included. */

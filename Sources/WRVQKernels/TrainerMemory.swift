@@ -25,7 +25,7 @@ let treeThreshold = 4096
 let neighbourCount = 8
 /// Rotations that are collected before the panels are rotated: about a millisecond's.
 let rotationCapacity = 65536
-/// Scratch of all lanes together, if that allows for four of them.
+/// Scratch of all lanes together, if that allows for four of them; never more than the sample takes.
 let laneBudgetBytes = 16 &<< 20
 
 /// Where everything of a trainer lies.
@@ -124,7 +124,8 @@ struct TrainerMemory {
     laneFloats = ceil16(
       greater(
         greater(rowFloats, tileFloats), greater(covarianceScratchFloats(width: b), pieceFloats)))
-    laneCount = greater(4, lesser(64, laneBudgetBytes / (4 &* laneFloats)))
+    laneCount = greater(
+      4, lesser(64, lesser(laneBudgetBytes, 4 &* n &* d) / (4 &* laneFloats)))
     lanes = arena.take(laneCount &* laneFloats, of: Float.self)
 
     let shared = arena.bytes

@@ -120,6 +120,7 @@ DROP TABLE item;
 CREATE TABLE item (id int, embedding real[]);
 INSERT INTO item SELECT 1, cluster_vector(1, 24);
 CREATE INDEX ON item USING wrvq (embedding) WITH (lists = 100);
+SELECT wrvq_index_info('item_embedding_idx')->'lists' AS lists;
 SELECT wrvq_check('item_embedding_idx');
 SELECT * FROM compare_scans('<->', 50);
 DROP TABLE item;
