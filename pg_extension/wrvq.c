@@ -25,6 +25,7 @@ double wrvq_target_recall = 0.95;
 int	   wrvq_probes = 0;
 int	   wrvq_rerank = 0;
 int	   wrvq_max_scan_tuples = 50000;
+int	   wrvq_codebook_cache = 32 * 1024;
 int	   wrvq_iterative_scan = WRVQ_SCAN_STRICT;
 
 /* read by the triggers of wrvq.wrvq_codebook */
@@ -110,6 +111,10 @@ define_settings(void)
 							NULL);
 	DefineCustomIntVariable("wrvq.max_scan_tuples", "Rows that one scan may rerank while it widens.",
 							"0 means no limit.", &wrvq_max_scan_tuples, 50000, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL,
+							NULL);
+	DefineCustomIntVariable("wrvq.codebook_cache", "Memory in which a session keeps codebooks between statements.",
+							"The last one used is kept, however large it is; 0 keeps only what is in use.",
+							&wrvq_codebook_cache, 32 * 1024, 0, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB, NULL, NULL,
 							NULL);
 	DefineCustomEnumVariable("wrvq.iterative_scan",
 							 "Widens a scan while more rows are wanted, so that filters do not return short.",

@@ -241,6 +241,7 @@ extern double wrvq_target_recall;
 extern int	  wrvq_probes;
 extern int	  wrvq_rerank;
 extern int	  wrvq_max_scan_tuples;
+extern int	  wrvq_codebook_cache;
 extern int	  wrvq_iterative_scan; /* a WrvqIterativeScan */
 
 extern const char *WrvqCodebookOption(Relation index);
@@ -357,7 +358,7 @@ typedef enum WrvqCacheKind
 } WrvqCacheKind;
 
 extern void *WrvqFindCached(WrvqCacheKind kind, uint64 id);
-extern void *WrvqCache(WrvqCacheKind kind, uint64 id, void *value, MemoryContext context);
+extern void *WrvqCache(WrvqCacheKind kind, uint64 id, Relation index, void *value, MemoryContext context);
 
 /* ---------- wrvqcatalog.c ---------- */
 

@@ -135,5 +135,5 @@ WrvqGetCodebook(Relation index, const WrvqMetaData *meta)
 	caller = MemoryContextSwitchTo(context);
 	codebook = WrvqReadCodebook(index, meta);
 	MemoryContextSwitchTo(caller);
-	return WrvqCache(WRVQ_CACHED_CODEBOOK, meta->build_id, codebook, context);
+	return WrvqCache(WRVQ_CACHED_CODEBOOK, meta->build_id, index, codebook, context);
 }

@@ -83,7 +83,7 @@ cache_coder(const WrvqStoredCodebook *stored, MemoryContext caller)
 	WrvqCoder	 *coder = make_coder(stored, context);
 	MemoryContext spi = MemoryContextSwitchTo(caller);
 
-	WrvqCache(WRVQ_CACHED_CODER, coder->identity, coder, context);
+	WrvqCache(WRVQ_CACHED_CODER, coder->identity, NULL, coder, context);
 	MemoryContextSwitchTo(spi);
 	return coder;
 }
