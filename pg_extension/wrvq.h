@@ -412,6 +412,10 @@ extern WrvqCodebook *WrvqLoadCodebook(Relation index, int dimensions, uint8 *sha
 extern WrvqCodebook *WrvqAdoptCodebook(Relation index, uint64 identity, double rows, uint8 *sha256);
 extern void			 WrvqReportNoCodebook(Relation index, int elevel);
 
+/* ---------- wrvqkept.c ---------- */
+
+extern WrvqCodebook *WrvqKeptCodebook(Relation heap, Relation index, uint8 *sha256);
+
 /* ---------- wrvqcoder.c ---------- */
 
 /* A stored codebook as values of type wrvq_code want it. */

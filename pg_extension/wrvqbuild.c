@@ -214,7 +214,11 @@ choose_codebook(BuildState *state)
 	WrvqCodebook *codebook = NULL;
 
 	if (WrvqCodebookOption(state->index) != NULL)
+	{
 		codebook = WrvqLoadCodebook(state->index, 0, state->meta.codebook_sha256);
+		if (codebook == NULL)
+			codebook = WrvqKeptCodebook(state->heap, state->index, state->meta.codebook_sha256);
+	}
 	else if (state->support->codebook != NULL)
 		codebook = adopt_codebook(state, &sample);
 	/* a ready codebook needs only some rows to measure the index with */

@@ -65,9 +65,11 @@ typedef struct ReadStream ReadStream;
 /* 16 calls nodes of files locators */
 #if PG_VERSION_NUM >= 160000
 #define WrvqLocator(relation)	 ((relation)->rd_locator)
+#define WrvqMakeLocator(s, f)	 ((RelFileLocator){.spcOid = (s), .dbOid = MyDatabaseId, .relNumber = (f)})
 #define WrvqFileNumber(relation) ((relation)->rd_locator.relNumber)
 #else
 #define WrvqLocator(relation)	 ((relation)->rd_node)
+#define WrvqMakeLocator(s, f)	 ((RelFileNode){.spcNode = (s), .dbNode = MyDatabaseId, .relNode = (f)})
 #define WrvqFileNumber(relation) ((relation)->rd_node.relNode)
 #endif
 

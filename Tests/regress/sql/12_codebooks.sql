@@ -174,6 +174,34 @@ DROP TYPE code_pair, code_domain;
 DELETE FROM wrvq.wrvq_codebook;
 SELECT count(*) FROM wrvq.wrvq_codebook_level;
 
+-- an index built anew when its codebook is gone has its own copy
+SELECT put_codebook('axes', NULL, 1);
+CREATE UNLOGGED TABLE unlogged AS SELECT * FROM plane;
+CREATE INDEX kept ON plane USING wrvq (embedding) WITH (codebook = 'axes');
+CREATE INDEX kept_unlogged ON unlogged USING wrvq (embedding) WITH (codebook = 'axes');
+SET wrvq.allow_codebook_removal = on;
+DELETE FROM wrvq.wrvq_codebook WHERE name = 'axes';
+RESET wrvq.allow_codebook_removal;
+REINDEX INDEX kept;
+REINDEX INDEX CONCURRENTLY kept;
+REINDEX TABLE unlogged;
+VACUUM FULL plane;
+BEGIN;
+REINDEX INDEX kept;
+REINDEX INDEX kept;
+COMMIT;
+BEGIN;
+TRUNCATE plane;
+ROLLBACK;
+REINDEX INDEX kept;
+SELECT wrvq_index_info(i)->>'codebook_sha256' = substr(:'axes_sha256', 3) AS same, wrvq_index_info(i)->>'live' AS live, wrvq_check(i) FROM unnest('{kept,kept_unlogged}'::regclass[]) i;
+-- another table's index has none, nor has one for other options
+CREATE TABLE other_plane AS SELECT * FROM plane;
+CREATE INDEX ON other_plane USING wrvq (embedding) WITH (codebook = 'axes');
+\echo :LAST_ERROR_SQLSTATE
+DROP TABLE unlogged, other_plane;
+DROP INDEX kept;
+
 -- no memory by the row when names alternate
 CREATE FUNCTION memory_after(rows int, codebooks int) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
