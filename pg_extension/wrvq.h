@@ -40,7 +40,7 @@ WrvqResize(void *array, Size bytes)
 /* ---------- pages ---------- */
 
 #define WRVQ_MAGIC			0x51565257 /* "WRVQ" */
-#define WRVQ_FORMAT_VERSION 1
+#define WRVQ_FORMAT_VERSION 2
 #define WRVQ_META_BLOCK		0
 
 /* at the end of every page; for the convenience of pg_filedump and the like */

@@ -18,8 +18,8 @@ import CWRVQKernels
 /// Four times the median length: what is longer is an outlier.  It is encoded like all, but counts no
 /// more than a vector of this length where means are taken that serve the others.
 ///
-/// Any bound does between what embeddings have (word vectors, whose lengths differ most, up to some three
-/// times the median) and where one row in thousands begins to tell, as squares: some twenty times.
+/// Chosen between two bounds: lengths that embeddings ordinarily have must stay below it, and one row in
+/// thousands begins to tell in a mean of squares at some thirty times (30² / 1,000 is about one).
 let typicalLengthMax: Float = 4
 
 /// What a residual of this length counts as.

@@ -7,7 +7,8 @@ import CWRVQKernels
 // the fixed number again; the build measures which one serves its data best.
 
 /// A list's deviation, in mean ones, from which on an outlier is in it (Lengths.swift), if it is beyond
-/// what rows of typical length have, too.  The lists of the data measured with differ by up to three.
+/// what rows of typical length have, too.  Twice the typical length's greatest (4), since a residual is at most
+/// a row and a centre long.
 private let outlierDeviation: Float = 8
 
 /// The residuals' variance from which on a list ranks as high as it does for a few outliers' sake.

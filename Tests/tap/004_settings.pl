@@ -238,7 +238,7 @@ my @damages = (
 	},
 	{
 		name => 'version', kind => 'metapage', write => [ 28, pack('L', 77) ],
-		error => '55000: index "version_embedding" has format version 77, this is wrvq \S+ for version 1',
+		error => '55000: index "version_embedding" has format version 77, this is wrvq \S+ for version 2',
 		blocks_inserts => 1
 	},
 	{
