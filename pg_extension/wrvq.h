@@ -360,6 +360,12 @@ typedef enum WrvqCacheKind
 extern void *WrvqFindCached(WrvqCacheKind kind, uint64 id);
 extern void *WrvqCache(WrvqCacheKind kind, uint64 id, Relation index, void *value, MemoryContext context);
 
+/* ---------- wrvqshare.c ---------- */
+
+extern char *WrvqSharedImage(uint64 build_id, Size bytes);
+extern char *WrvqShareImage(uint64 build_id, const char *contents, Size bytes);
+extern void	 WrvqUnshareImage(uint64 build_id);
+
 /* ---------- wrvqcatalog.c ---------- */
 
 /* Values know their codebook by the beginning of its SHA-256, so many bytes. */

@@ -157,6 +157,8 @@ drop_stale(XactEvent event, void *argument)
 			if (entry == NULL)
 				continue;
 			is_stale = !is_of_index(entry);
+			if (is_stale && entry->key.kind == WRVQ_CACHED_CODEBOOK)
+				WrvqUnshareImage(entry->key.id);
 			if (is_stale && entry->pins == 0)
 				remove_entry(entry);
 			else

@@ -114,6 +114,34 @@ WrvqReadCodebook(Relation index, const WrvqMetaData *meta)
 	return codebook;
 }
 
+/*
+ * The codebook as backends share it, in the current memory context.  One that is
+ * read from its pages is shared with those who come later.
+ */
+static WrvqCodebook *
+attach_codebook(Relation index, const WrvqMetaData *meta)
+{
+	char		 *image = WrvqSharedImage(meta->build_id, meta->image_bytes);
+	WrvqCodebook *codebook;
+
+	if (image == NULL)
+	{
+		MemoryContext caller = CurrentMemoryContext;
+		MemoryContext own = AllocSetContextCreate(caller, "wrvq codebook image", ALLOCSET_DEFAULT_SIZES);
+
+		MemoryContextSwitchTo(own);
+		codebook = WrvqReadCodebook(index, meta);
+		MemoryContextSwitchTo(caller);
+		image = WrvqShareImage(meta->build_id, codebook->image, meta->image_bytes);
+		if (image == NULL)
+			return codebook;
+		MemoryContextDelete(own);
+	}
+	codebook = WrvqBindCodebook(&meta->shape, image);
+	codebook->build_id = meta->build_id;
+	return codebook;
+}
+
 /* The codebook of a trained index, valid until the current memory context is reset. */
 WrvqCodebook *
 WrvqGetCodebook(Relation index, const WrvqMetaData *meta)
@@ -133,7 +161,7 @@ WrvqGetCodebook(Relation index, const WrvqMetaData *meta)
 	/* in a context of the caller's until it is whole, so that an error leaves nothing */
 	context = AllocSetContextCreate(CurrentMemoryContext, "wrvq codebook", ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(context);
-	codebook = WrvqReadCodebook(index, meta);
+	codebook = attach_codebook(index, meta);
 	MemoryContextSwitchTo(caller);
 	return WrvqCache(WRVQ_CACHED_CODEBOOK, meta->build_id, index, codebook, context);
 }
