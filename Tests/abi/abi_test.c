@@ -102,6 +102,45 @@ distances_agree(void)
 	return release_guarded();
 }
 
+/* Arithmetic of SQL values is that of a plain loop, to the last bit. */
+static bool
+arithmetic_agrees(void)
+{
+	enum
+	{
+		n = 37
+	};
+	float  *a = guarded_zeros(sizeof(float) * n, sizeof(float)), *b = guarded_zeros(sizeof(float) * n, sizeof(float));
+	float  *out = guarded_zeros(sizeof(float) * n, sizeof(float));
+	double *sums = guarded_zeros(sizeof(double) * n, sizeof(double));
+	double *others = guarded_zeros(sizeof(double) * n, sizeof(double));
+
+	for (int i = 0; i < n; i++)
+	{
+		a[i] = (float) (i + 1) / 7;
+		b[i] = (float) (i - 20) / 3;
+		others[i] = i * 1e9;
+	}
+	KERNEL(add_scaled)(a, b, -1, out, n);
+	for (int i = 0; i < n; i++)
+		EXPECT(out[i] == a[i] - b[i]);
+	KERNEL(multiply)(a, b, out, n);
+	for (int i = 0; i < n; i++)
+		EXPECT(out[i] == a[i] * b[i]);
+	KERNEL(divide)(a, 1e-3, out, n);
+	for (int i = 0; i < n; i++)
+		EXPECT(out[i] == (float) ((double) a[i] / 1e-3));
+	KERNEL(add_to_sums)(sums, a, n);
+	KERNEL(add_sums)(sums, others, n);
+	KERNEL(divide_sums)(sums, 3, out, n);
+	for (int i = 0; i < n; i++)
+	{
+		EXPECT(sums[i] == (double) a[i] + others[i]);
+		EXPECT(out[i] == (float) (sums[i] / 3));
+	}
+	return release_guarded();
+}
+
 /* The nearest of s codewords is the one that a plain loop finds, with the products that it finds. */
 static bool
 assignment_is_nearest(void)
@@ -266,6 +305,7 @@ check_level(const char *level)
 	memset(codes_called, 0, sizeof(codes_called));
 	memset(training_called, 0, sizeof(training_called));
 	report(distances_agree(), level, "distances agree with double precision at every length");
+	report(arithmetic_agrees(), level, "arithmetic of vectors is that of a plain loop");
 	report(halves_survive(), level, "halves survive the way to floats and back");
 	report(assignment_is_nearest(), level, "assign finds the nearest codeword");
 	report(tile_is_nearest(), level, "encode_tile finds the nearest codewords of every piece");
