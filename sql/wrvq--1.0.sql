@@ -278,7 +278,7 @@ BEGIN
 	IF objects IS NOT NULL THEN
 		RAISE EXCEPTION 'codebook "%" cannot be removed because other objects may need it', codebook
 			USING ERRCODE = 'dependent_objects_still_exist',
-				DETAIL = array_to_string(objects[:10], E'\n') || CASE WHEN cardinality(objects) > 10 THEN format(E'\nand %s others', cardinality(objects) - 10) ELSE '' END,
+				DETAIL = array_to_string(objects[:10], E'\n') || CASE WHEN cardinality(objects) > 10 THEN pg_catalog.format(E'\nand %s others', cardinality(objects) - 10) ELSE '' END,
 				HINT = '"wrvq drop" looks into the columns for codes that do. SET wrvq.allow_codebook_removal = on lets it go all the same, and its codes cannot be read then.';
 	END IF;
 	RETURN OLD;
@@ -615,26 +615,26 @@ BEGIN
 			('negative_inner_product', '<#>', 'negative inner product'), ('cosine_distance', '<=>', 'cosine distance')
 		LOOP
 			FOREACH left_type IN ARRAY ARRAY['real[]', 'wrvq_code'] LOOP
-				EXECUTE format('CREATE FUNCTION wrvq.%1$s(%2$s, %3$s) RETURNS float8
+				EXECUTE pg_catalog.format('CREATE FUNCTION wrvq.%1$s(%2$s, %3$s) RETURNS float8
 					LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN $1 OPERATOR(@extschema@.%4$s) $2::real[]',
 					name, left_type, other, symbol);
-				EXECUTE format('COMMENT ON FUNCTION wrvq.%s(%s, %s) IS %L', name, left_type, other, what);
-				EXECUTE format('CREATE OPERATOR %s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = wrvq.%s)', symbol, left_type, other, name);
-				EXECUTE format('COMMENT ON OPERATOR %s (%s, %s) IS %L', symbol, left_type, other, what);
+				EXECUTE pg_catalog.format('COMMENT ON FUNCTION wrvq.%s(%s, %s) IS %L', name, left_type, other, what);
+				EXECUTE pg_catalog.format('CREATE OPERATOR %s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = wrvq.%s)', symbol, left_type, other, name);
+				EXECUTE pg_catalog.format('COMMENT ON OPERATOR %s (%s, %s) IS %L', symbol, left_type, other, what);
 			END LOOP;
 			FOREACH left_type IN ARRAY ARRAY[loses, 'wrvq_code'] LOOP
-				EXECUTE format('CREATE FUNCTION wrvq_%1$s(%2$s, %3$s) RETURNS float8
+				EXECUTE pg_catalog.format('CREATE FUNCTION wrvq_%1$s(%2$s, %3$s) RETURNS float8
 					LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN @extschema@.wrvq_%1$s($1::%4$s, $2::real[])',
 					name, left_type, other, CASE left_type WHEN 'wrvq_code' THEN 'wrvq_code' ELSE 'real[]' END);
-				EXECUTE format('COMMENT ON FUNCTION wrvq_%s(%s, %s) IS %L', name, left_type, other, what);
+				EXECUTE pg_catalog.format('COMMENT ON FUNCTION wrvq_%s(%s, %s) IS %L', name, left_type, other, what);
 			END LOOP;
 		END LOOP;
 		FOR name, what IN VALUES ('wrvq_add', 'sum of two vectors'), ('wrvq_sub', 'difference of two vectors'),
 			('wrvq_mul', 'products of the elements of two vectors')
 		LOOP
-			EXECUTE format('CREATE FUNCTION %1$s(%2$s, %3$s) RETURNS real[]
+			EXECUTE pg_catalog.format('CREATE FUNCTION %1$s(%2$s, %3$s) RETURNS real[]
 				LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN @extschema@.%1$s($1::real[], $2::real[])', name, loses, other);
-			EXECUTE format('COMMENT ON FUNCTION %s(%s, %s) IS %L', name, loses, other, what);
+			EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s(%s, %s) IS %L', name, loses, other, what);
 		END LOOP;
 	END LOOP;
 END $$;

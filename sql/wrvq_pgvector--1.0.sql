@@ -11,7 +11,7 @@ CREATE FUNCTION wrvq_sphere(center halfvec, radius float8) RETURNS wrvq_sphere
 COMMENT ON FUNCTION wrvq_sphere(halfvec, float8) IS 'all vectors within a distance of a centre, which are inside';
 
 CREATE FUNCTION wrvq_sphere(center text, radius float8) RETURNS wrvq_sphere
-	LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN wrvq_sphere(translate(center, '[]', '{}')::real[], radius);
+	LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN wrvq_sphere(pg_catalog.translate(center, '[]', '{}')::real[], radius);
 COMMENT ON FUNCTION wrvq_sphere(text, float8) IS 'all vectors within a distance of a centre, which is written as real[] or as pgvector''s types';
 
 -- vector
@@ -153,20 +153,20 @@ BEGIN
 			FOR name, symbol, what IN VALUES ('wrvq_l2_distance', '<->', 'Euclidean distance'),
 				('wrvq_negative_inner_product', '<#>', 'negative inner product'), ('wrvq_cosine_distance', '<=>', 'cosine distance')
 			LOOP
-				EXECUTE format('CREATE FUNCTION %1$s(%5$s.%2$s, %3$s) RETURNS float8
+				EXECUTE pg_catalog.format('CREATE FUNCTION %1$s(%5$s.%2$s, %3$s) RETURNS float8
 					LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN $1 OPERATOR(%5$s.%4$s) $2::real[]::%5$s.%2$s',
 					name, type, other, symbol, vector_schema);
-				EXECUTE format('CREATE FUNCTION %1$s(%3$s, %5$s.%2$s) RETURNS float8
+				EXECUTE pg_catalog.format('CREATE FUNCTION %1$s(%3$s, %5$s.%2$s) RETURNS float8
 					LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE RETURN $2 OPERATOR(%5$s.%4$s) $1::real[]::%5$s.%2$s',
 					name, type, other, symbol, vector_schema);
-				EXECUTE format('CREATE OPERATOR %1$s (LEFTARG = %5$s.%2$s, RIGHTARG = %3$s, FUNCTION = %4$s, COMMUTATOR = %1$s)',
+				EXECUTE pg_catalog.format('CREATE OPERATOR %1$s (LEFTARG = %5$s.%2$s, RIGHTARG = %3$s, FUNCTION = %4$s, COMMUTATOR = %1$s)',
 					symbol, type, other, name, vector_schema);
-				EXECUTE format('CREATE OPERATOR %1$s (LEFTARG = %3$s, RIGHTARG = %5$s.%2$s, FUNCTION = %4$s, COMMUTATOR = %1$s)',
+				EXECUTE pg_catalog.format('CREATE OPERATOR %1$s (LEFTARG = %3$s, RIGHTARG = %5$s.%2$s, FUNCTION = %4$s, COMMUTATOR = %1$s)',
 					symbol, type, other, name, vector_schema);
-				FOREACH signature IN ARRAY ARRAY[format('(%s.%s, %s)', vector_schema, type, other), format('(%s, %s.%s)', other, vector_schema, type)]
+				FOREACH signature IN ARRAY ARRAY[pg_catalog.format('(%s.%s, %s)', vector_schema, type, other), pg_catalog.format('(%s, %s.%s)', other, vector_schema, type)]
 				LOOP
-					EXECUTE format('COMMENT ON FUNCTION %s%s IS %L', name, signature, what);
-					EXECUTE format('COMMENT ON OPERATOR %s %s IS %L', symbol, signature, what);
+					EXECUTE pg_catalog.format('COMMENT ON FUNCTION %s%s IS %L', name, signature, what);
+					EXECUTE pg_catalog.format('COMMENT ON OPERATOR %s %s IS %L', symbol, signature, what);
 				END LOOP;
 			END LOOP;
 		END LOOP;
@@ -184,5 +184,5 @@ CREATE FUNCTION wrvq_encode(codebook text, vector vector) RETURNS wrvq_code
 COMMENT ON FUNCTION wrvq_encode(text, vector) IS 'codes and weights of a vector';
 
 CREATE FUNCTION wrvq_encode(codebook text, vector text) RETURNS wrvq_code
-	LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE COST 100 RETURN wrvq_encode(codebook, translate(vector, '[]', '{}')::real[]);
+	LANGUAGE SQL IMMUTABLE STRICT PARALLEL SAFE COST 100 RETURN wrvq_encode(codebook, pg_catalog.translate(vector, '[]', '{}')::real[]);
 COMMENT ON FUNCTION wrvq_encode(text, text) IS 'codes and weights of a vector, which is written as real[] or as pgvector''s types';
