@@ -45,6 +45,13 @@ static const int depth_points[] = {2, 4, 6, 8, 10};
  */
 static const double misses_for_lists[] = {0.88, 0.8, 0.7, 0.55, 0.4, 0.25};
 
+/*
+ * Lists get the most unless another division costs less than this part: the cost is a rough one, and queries from elsewhere
+ * than the rows miss more by depth.  Of 100,000 text embeddings, queries of people: the cheapest division found .886, .943,
+ * .975, .987 at .90, .95, .98, .99; the first one .895, .951, .978, .988 in no more time but at .99.
+ */
+#define DIVISION_GAIN 0.8
+
 /* entries that can be estimated in the time that a row takes to be reranked (wrvqcost.c, with the pages they are on) */
 #define ENTRIES_A_RERANKED_ROW 250
 
@@ -503,7 +510,7 @@ divide_misses(Neighbours *all, int temperature, const double *lists, const Place
 
 	for (int i = 0; i < WRVQ_CURVE_POINTS; i++)
 	{
-		double permitted = 1 - wrvq_curve_recalls[i], best = INFINITY;
+		double permitted = 1 - wrvq_curve_recalls[i], best = INFINITY, bound = INFINITY;
 
 		for (int j = 0; j < lengthof(misses_for_lists); j++)
 		{
@@ -513,8 +520,10 @@ divide_misses(Neighbours *all, int temperature, const double *lists, const Place
 			double cost = lists_for(lists, recall) * entries_a_list +
 						  (double) Max(depth, WRVQ_DEPTH_MIN) * ENTRIES_A_RERANKED_ROW;
 
-			if (!(cost < best))
+			if (!(cost < Min(best, bound)))
 				continue;
+			if (j == 0)
+				bound = cost * DIVISION_GAIN;
 			best = cost;
 			meta->curve[i].share = share;
 			meta->curve[i].lists = (float) lists_for(lists, recall);

@@ -42,9 +42,9 @@ my $page_count = 8186;
 # Metadata.
 my $meta_codebook = 24 + 32;
 my $meta_directory = 24 + 36;
-my $meta_pending_head = 24 + 72;
-my $meta_pending_tail = 24 + 76;
-my $meta_pending_count = 24 + 80;
+my $meta_pending_head = 24 + 88;
+my $meta_pending_tail = 24 + 92;
+my $meta_pending_count = 24 + 96;
 # The first list of a directory.
 my $list_head = 24;
 my $list_tail = 36;
@@ -294,7 +294,7 @@ $node->safe_psql('postgres', q(
 	CREATE ROLE stranger;
 	CREATE INDEX item_embedding ON item USING wrvq (embedding);
 	CREATE INDEX item_id ON item (id);));
-like(check('item_embedding', 'SET ROLE stranger;'), qr/ERROR: +42501: must be owner of index item_embedding/, 'a stranger');
+like(check('item_embedding', 'SET ROLE stranger;'), qr/ERROR: +42501: must be owner of table item/, 'a stranger');
 like(check('item_id'), qr/ERROR: +42809: "item_id" is not a wrvq index/, 'another access method');
 like(check('item'), qr/ERROR: +42809: "item" is not a wrvq index/, 'a table');
 is($node->safe_psql('postgres', 'SELECT wrvq_check(NULL) IS NULL'), 't', 'nothing');

@@ -31,7 +31,8 @@ my $members = q(
 	SELECT pg_describe_object(d.classid, d.objid, d.objsubid),
 		coalesce(obj_description(d.objid, d.classid::regclass::name), ''),
 		CASE d.classid
-			WHEN 'pg_proc'::regclass THEN (SELECT pg_get_functiondef(oid) || coalesce(proacl::text, '') FROM pg_proc WHERE oid = d.objid)
+			WHEN 'pg_proc'::regclass THEN (SELECT CASE prokind WHEN 'a' THEN (SELECT concat_ws(' ', aggkind, aggtransfn, aggfinalfn, aggcombinefn, aggtranstype::regtype, agginitval)
+					FROM pg_aggregate WHERE aggfnoid = d.objid) ELSE pg_get_functiondef(oid) END || coalesce(proacl::text, '') FROM pg_proc WHERE oid = d.objid)
 			WHEN 'pg_operator'::regclass THEN (SELECT concat_ws(' ', oprcode, oprcom::regoperator, oprnegate::regoperator, oprrest, oprjoin)
 				FROM pg_operator WHERE oid = d.objid)
 			WHEN 'pg_type'::regclass THEN (SELECT concat_ws(' ', typlen, typbyval, typalign, typstorage, typcategory, typinput, typoutput,

@@ -158,7 +158,7 @@ sub time_of
 {
 	my ($node, $settings, $timeout, $statement) = @_;
 	my ($status, $out, $err) = $node->psql('postgres',
-		"SET statement_timeout = 0; $settings SET statement_timeout = $timeout;\n\\o /dev/null\n\\timing on\n$statement;", on_error_stop => 0);
+		"SET client_min_messages = warning; SET statement_timeout = 0; $settings SET statement_timeout = $timeout;\n\\o /dev/null\n\\timing on\n$statement;", on_error_stop => 0);
 
 	die "unexpected: $err" if $err ne '' && $err !~ /canceling statement due to statement timeout/;
 	my ($time) = $out =~ /Time: ([\d.]+) ms/ or die "no time in: $out";
