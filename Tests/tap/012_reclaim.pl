@@ -98,6 +98,8 @@ my ($codebook) = grep { unpack('S', substr($image, 8192 * $_ + 8184, 2)) == 2 } 
 append_to_file($file, "\0" x 8192 . substr($image, 8192 * $codebook, 8192) . "\0" x 8192);
 $node->start;
 is((unused('item'))[1], 3, 'three pages that nothing leads to');
+# they lie at the end, where VACUUM would give them back to the file system
+$node->safe_psql('postgres', 'ALTER TABLE item SET (vacuum_truncate = off)');
 $node->safe_psql('postgres', 'VACUUM item');
 is(join(' ', unused('item')), '0 0', 'VACUUM made pages for entries of them');
 my $size = $node->safe_psql('postgres', "SELECT pg_relation_size('item_index')");
