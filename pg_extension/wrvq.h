@@ -607,6 +607,7 @@ extern void		 WrvqWriteSorted(Tuplesortstate *sort, WrvqWriter *writer);
 
 extern WrvqWorkers	  *WrvqStartWorkers(Relation heap, Relation index, IndexInfo *info, const WrvqCodebook *codebook,
 										int queries, Size training_bytes);
+extern bool			   WrvqHasSharedMemory(Size bytes);
 extern void			  *WrvqTrainingMemory(const WrvqWorkers *workers);
 extern void			   WrvqTrainTogether(WrvqWorkers *workers, wrvq_trainer *trainer, uint32 step, int32 units);
 extern Tuplesortstate *WrvqEncodeTogether(WrvqWorkers *workers, Relation heap, Relation index, IndexInfo *info,

@@ -13,11 +13,8 @@
 
 #if PG_VERSION_NUM >= 170000
 
-#include <sys/statvfs.h>
-
 #include "miscadmin.h"
 #include "storage/dsm.h"
-#include "storage/dsm_impl.h"
 #include "storage/dsm_registry.h"
 #include "storage/lwlock.h"
 #include "utils/memutils.h"
@@ -27,9 +24,6 @@
 
 /* entries of the table; the bound of wrvq.codebook_cache is met long before with the images of large indexes */
 #define SHARED_IMAGES_MAX 64
-
-/* left free in /dev/shm, which is 64 MB in many containers, for the server's own needs */
-#define SPARE_BYTES ((Size) 16 * 1024 * 1024)
 
 typedef struct SharedImage
 {
@@ -150,17 +144,6 @@ attach(SharedImages *images, SharedImage *image)
 	return keep_attached(segment);
 }
 
-/* Asking for more than there is in /dev/shm is an error, which no search is to meet. */
-static bool
-has_room(Size bytes)
-{
-	struct statvfs file_system;
-
-	if (dynamic_shared_memory_type != DSM_IMPL_POSIX || statvfs("/dev/shm", &file_system) != 0)
-		return true;
-	return (double) file_system.f_bavail * file_system.f_frsize > (double) bytes + SPARE_BYTES;
-}
-
 /*
  * The image of a build that a backend has shared, valid until the current
  * memory context is deleted; NULL: there is none.
@@ -190,7 +173,8 @@ WrvqShareImage(uint64 build_id, const char *contents, Size bytes)
 	dsm_segment	 *segment;
 	char		 *address = NULL;
 
-	if (bytes < SHARED_BYTES_MIN || wrvq_codebook_cache == 0 || !has_room(bytes) || (images = lock_images()) == NULL)
+	if (bytes < SHARED_BYTES_MIN || wrvq_codebook_cache == 0 || !WrvqHasSharedMemory(bytes) ||
+		(images = lock_images()) == NULL)
 		return NULL;
 	image = find_image(images, build_id);
 	if (image != NULL)

@@ -113,8 +113,8 @@ aligned(void *memory)
 }
 
 /* Containers often have little of it, and asking for more than there is is an error. */
-static bool
-has_shared_memory(Size bytes)
+bool
+WrvqHasSharedMemory(Size bytes)
 {
 	struct statvfs file_system;
 
@@ -230,7 +230,7 @@ WrvqStartWorkers(Relation heap, Relation index, IndexInfo *info, const WrvqCodeb
 
 	if (wanted == 0)
 		return NULL;
-	if (!has_shared_memory(training_bytes) || !WrvqTrainingFits(&codebook->view.shape, training_bytes, queries))
+	if (!WrvqHasSharedMemory(training_bytes) || !WrvqTrainingFits(&codebook->view.shape, training_bytes, queries))
 		training_bytes = 0;
 	workers = palloc0(sizeof(WrvqWorkers));
 	EnterParallelMode();
